@@ -1,0 +1,144 @@
+package index
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/gpdedup/gpdedup/digest"
+)
+
+// benchChunks is how many chunks BenchmarkFind has: GPDEDUP_BENCH_CHUNKS or 1 M.
+func benchChunks() int {
+	if n, err := strconv.Atoi(os.Getenv("GPDEDUP_BENCH_CHUNKS")); err == nil {
+		return n
+	}
+	return 1 << 20
+}
+
+// randomWorld is a repository of n random chunks, 128 to a pack, 16 packs to a
+// fragment, that is made as it is read.
+type randomWorld struct {
+	n      int
+	listed []FragmentInfo
+}
+
+const benchFragment = 16 * 128
+
+func newRandomWorld(n int) *randomWorld {
+	w := &randomWorld{n: n}
+	for i := range (n + benchFragment - 1) / benchFragment {
+		info := FragmentInfo{ID: w.fragmentID(i), Size: benchFragment * entrySize}
+		info.ModTime = info.ModTime.AddDate(0, 0, i%4000)
+		w.listed = append(w.listed, info)
+	}
+	return w
+}
+
+func (w *randomWorld) fragmentID(i int) (id digest.ID) {
+	id[0], id[1], id[2] = byte(i>>16), byte(i>>8), byte(i)
+	return id
+}
+
+func (w *randomWorld) load(_ context.Context, id digest.ID) ([]Pack, error) {
+	i := uint64(id[0])<<16 | uint64(id[1])<<8 | uint64(id[2])
+	r := rand.New(rand.NewPCG(i, 1))
+	var packs []Pack
+	for range 16 {
+		packs = append(packs, randomPack(r, 128))
+	}
+	return packs, nil
+}
+
+// sample returns ids of known chunks in random order.
+func (w *randomWorld) sample(n int) []digest.ID {
+	r := rand.New(rand.NewPCG(7, 7))
+	var ids []digest.ID
+	for len(ids) < n {
+		packs, _ := w.load(context.Background(), w.fragmentID(r.IntN(len(w.listed))))
+		for range 256 {
+			p := packs[r.IntN(len(packs))]
+			ids = append(ids, p.Entries[r.IntN(len(p.Entries))].ID)
+		}
+	}
+	r.Shuffle(n, func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	return ids[:n]
+}
+
+func BenchmarkFind(b *testing.B) {
+	w := newRandomWorld(benchChunks())
+	c := testCache(b, CacheOptions{})
+	mustRefresh(b, c, w.listed, w.load)
+	v := mustView(b, c, w.listed, w.load)
+	ids := w.sample(1 << 16)
+	absent := make([]digest.ID, 1<<16)
+	r := rand.New(rand.NewPCG(9, 9))
+	for i := range absent {
+		fillRandom(r, absent[i][:])
+	}
+	db := must(bbolt.Open(generationFiles(b, c)[0], 0, &bbolt.Options{ReadOnly: true, Timeout: 1}))
+	defer db.Close()
+	tx := must(db.Begin(false))
+	defer func() { _ = tx.Rollback() }()
+	bucket := tx.Bucket([]byte(chunksBucket))
+
+	for _, set := range []struct {
+		name string
+		ids  []digest.ID
+	}{{"hit", ids}, {"miss", absent}} {
+		b.Run(set.name+"/bbolt", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				if (bucket.Get(set.ids[i&0xffff][:keySize]) != nil) != (set.name == "hit") {
+					b.Fatal("wrong answer")
+				}
+			}
+		})
+		b.Run(set.name+"/find", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				if _, ok := v.Find(set.ids[i&0xffff], nil); ok != (set.name == "hit") {
+					b.Fatal("wrong answer")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkOpenView(b *testing.B) {
+	w := newRandomWorld(benchChunks())
+	c := testCache(b, CacheOptions{})
+	mustRefresh(b, c, w.listed, w.load)
+	b.ResetTimer()
+	for range b.N {
+		v := must(c.View(context.Background(), w.listed, w.load))
+		_ = v.Close()
+	}
+}
+
+// BenchmarkRefresh adds 2048 chunks to an index of growing size.
+func BenchmarkRefresh(b *testing.B) {
+	b.Run("from nothing", func(b *testing.B) {
+		w := newRandomWorld(benchChunks())
+		for range b.N {
+			mustRefresh(b, testCache(b, CacheOptions{}), w.listed, w.load)
+		}
+		b.ReportMetric(float64(b.N*w.n)/b.Elapsed().Seconds(), "chunks/s")
+	})
+	b.Run("one more fragment", func(b *testing.B) {
+		w := newRandomWorld(benchChunks())
+		extra := newRandomWorld(benchChunks() + 4096*benchFragment)
+		c := testCache(b, CacheOptions{})
+		mustRefresh(b, c, w.listed, w.load)
+		b.ResetTimer()
+		written := uint64(0)
+		for i := range b.N {
+			written += mustRefresh(b, c, extra.listed[:len(w.listed)+i%4096+1], extra.load).Entries
+		}
+		b.ReportMetric(float64(written)/float64(b.N*benchFragment), "written/new")
+	})
+}
