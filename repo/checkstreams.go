@@ -1,0 +1,151 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage"
+)
+
+// checkManifests reads every manifest and looks for every chunk that it roots.
+func (c *checker) checkManifests(ctx context.Context, manifests []storage.Info) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readsInFlight)
+	for _, info := range manifests {
+		g.Go(func() error {
+			err := c.checkManifest(ctx, info)
+			if errors.Is(err, storage.ErrNotExist) {
+				return nil // pruned meanwhile
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("check manifests: %w", err)
+	}
+	return nil
+}
+
+func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
+	name, checkpoint, err := parseKey(info.Key)
+	if err != nil {
+		return err
+	}
+	stream := string(name.Class) + " " + name.Namespace + " " + name.String()
+	if checkpoint {
+		stream += " (checkpoint)"
+	}
+	m, err := c.r.readManifest(ctx, info.Key)
+	if err != nil {
+		if errors.Is(err, storage.ErrNotExist) || !isDamage(err) || ctx.Err() != nil {
+			return err
+		}
+		c.blame(info.Key, err.Error(), stream)
+		return nil
+	}
+	c.mu.Lock()
+	c.report.Manifests++
+	c.report.BytesRead += info.Size
+	c.mu.Unlock()
+	identity := manifest.NewIdentity()
+	f := c.r.newFetcher()
+	check := func(t *manifest.Table) {
+		for i := range t.Rows {
+			identity.Add(t.Rows[i].ID, t.Rows[i].Raw)
+			c.checkRow(m, t, &t.Rows[i], stream)
+		}
+		for i := range t.Bases {
+			c.checkRow(m, t, &t.Bases[i], stream)
+		}
+	}
+	for i := range m.Leaves {
+		t, err := f.leaf(ctx, m, i)
+		if err != nil {
+			if !isDamage(err) || ctx.Err() != nil {
+				return err
+			}
+			c.blame(damagedObject(err, info.Key), err.Error(), stream)
+			return nil
+		}
+		check(t)
+	}
+	check(&m.Table)
+	if identity.Sum() != m.Identity {
+		c.blame(info.Key, "the chunk list does not match the stream's identity", stream)
+	}
+	return nil
+}
+
+func damagedObject(err error, otherwise string) string {
+	if d := (*DamagedError)(nil); errors.As(err, &d) {
+		return d.Object
+	}
+	return otherwise
+}
+
+// checkRow looks for one chunk in what was found to be readable.
+func (c *checker) checkRow(m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream string) {
+	if row.Pack == manifest.InlinePack {
+		payload := m.Inline[row.Offset : row.Offset+row.Stored]
+		out, err := c.r.newFetcher().decode(nil, c.r.buffers.get(int(row.Raw)), row, payload, c.r.keys.Namer())
+		c.r.buffers.put(out)
+		if err != nil {
+			c.blame("inline data", err.Error(), stream)
+		}
+		return
+	}
+	hint := t.Packs[row.Pack].ID
+	c.mu.Lock()
+	raw, found := c.chunks[row.ID]
+	_, listed := c.packs[hint]
+	bad := c.bad[hint]
+	c.mu.Unlock()
+	switch {
+	case found && raw == row.Raw:
+	case found:
+		c.blame(packKey(hint), fmt.Sprintf("chunk %s is %d bytes long there and %d in the list", row.ID.Short(), raw, row.Raw), stream)
+	case !listed:
+		c.blame(packKey(hint), "gone, and chunks of it are nowhere else", stream)
+	case bad:
+		c.blame(packKey(hint), "damaged", stream)
+	case c.o.Level < CheckFooters:
+		// The pack of a small stream is in no fragment, and footers were not asked for.
+	default:
+		c.blame(packKey(hint), fmt.Sprintf("chunk %s is not in it, nor anywhere else", row.ID.Short()), stream)
+	}
+}
+
+// checkOthers opens every small object that authenticates itself.
+func (c *checker) checkOthers(ctx context.Context, others []storage.Info) error {
+	kinds := map[string]seal.Kind{
+		tombstonePrefix: seal.Tombstone, condemnedPrefix: seal.Condemned, lostPrefix: seal.Lost,
+	}
+	for _, info := range others {
+		var err error
+		if strings.HasPrefix(info.Key, slotPrefix) {
+			_, err = readSlot(ctx, c.r.st, strings.TrimPrefix(info.Key, slotPrefix))
+		}
+		for prefix, kind := range kinds {
+			if strings.HasPrefix(info.Key, prefix) {
+				var object []byte
+				if object, err = c.r.st.Get(ctx, info.Key, seal.MaxDocument); err == nil {
+					_, err = c.r.keys.OpenDocument(kind, info.Key, object, c.r.dec)
+				}
+			}
+		}
+		switch {
+		case err == nil || errors.Is(err, storage.ErrNotExist):
+		case isDamage(err):
+			c.blame(info.Key, err.Error(), "")
+		default:
+			return fmt.Errorf("check %s: %w", info.Key, err)
+		}
+	}
+	return nil
+}

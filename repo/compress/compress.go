@@ -1,0 +1,127 @@
+// Package compress turns a chunk into the payload that is stored, and back.
+package compress
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/gpdedup/gpdedup/index"
+)
+
+// Level is how hard to try.
+type Level string
+
+// The levels, by the names that users give them.
+const (
+	Off     Level = "off"
+	Fastest Level = "fastest"
+	Default Level = "default"
+	Better  Level = "better"
+	Best    Level = "best"
+)
+
+// ParseLevel returns the level of that name; empty is Fastest.
+func ParseLevel(s string) (Level, error) {
+	switch l := Level(s); l {
+	case "":
+		return Fastest, nil
+	case Off, Fastest, Default, Better, Best:
+		return l, nil
+	}
+	return "", fmt.Errorf("unknown compression %q: want off, fastest, default, better or best", s)
+}
+
+// window is zstd's window in bytes. Most chunks fit in it; a larger one costs each
+// encoder memory and gains next to nothing on table text.
+const window = 1 << 20
+
+// ErrDecode: a payload does not decode to what was stored.
+var ErrDecode = errors.New("payload does not decode")
+
+// Encoder compresses. It is safe for concurrent use by as many goroutines as
+// NewEncoder was told; more will wait.
+type Encoder struct{ zstd *zstd.Encoder }
+
+// NewEncoder returns an encoder for the given number of concurrent users.
+func NewEncoder(level Level, concurrency int) (*Encoder, error) {
+	if level == Off {
+		return &Encoder{}, nil
+	}
+	speed := map[Level]zstd.EncoderLevel{
+		Fastest: zstd.SpeedFastest, Default: zstd.SpeedDefault,
+		Better: zstd.SpeedBetterCompression, Best: zstd.SpeedBestCompression,
+	}[level]
+	enc, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(concurrency),
+		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false), // seal and name cover the bytes
+		zstd.WithSingleSegment(true), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return nil, fmt.Errorf("make zstd encoder: %w", err)
+	}
+	return &Encoder{zstd: enc}, nil
+}
+
+// Encode appends the payload of raw to dst and says how it is encoded. What does
+// not shrink by at least 1/32 is stored as it is, for reading it back is free.
+func (e *Encoder) Encode(dst, raw []byte) ([]byte, index.Encoding) {
+	if e.zstd == nil || len(raw) == 0 {
+		return append(dst, raw...), index.Raw
+	}
+	out := e.zstd.EncodeAll(raw, dst)
+	if n := len(out) - len(dst); n > len(raw)-len(raw)/32 {
+		return append(out[:len(dst)], raw...), index.Raw
+	}
+	return out, index.Zstd
+}
+
+// Decoder decompresses. It is safe for concurrent use.
+type Decoder struct{ zstd *zstd.Decoder }
+
+// NewDecoder returns a decoder for the given number of concurrent users.
+func NewDecoder(concurrency int) (*Decoder, error) {
+	dec, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(concurrency), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(index.MaxChunk), zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		return nil, fmt.Errorf("make zstd decoder: %w", err)
+	}
+	return &Decoder{zstd: dec}, nil
+}
+
+// Decode appends the content of payload, which must be exactly raw bytes, to dst.
+// It never produces more than that, whatever the payload says.
+func (d *Decoder) Decode(dst, payload []byte, enc index.Encoding, raw int) ([]byte, error) {
+	if raw < 0 || raw > index.MaxChunk {
+		return nil, fmt.Errorf("%w: claims %d bytes", ErrDecode, raw)
+	}
+	switch enc {
+	case index.Raw:
+		if len(payload) != raw {
+			return nil, fmt.Errorf("%w: %d bytes, want %d", ErrDecode, len(payload), raw)
+		}
+		return append(dst, payload...), nil
+	case index.Zstd:
+		dst = grow(dst, raw)
+		out, err := d.zstd.DecodeAll(payload, dst[:len(dst):len(dst)+raw])
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDecode, err)
+		}
+		if len(out)-len(dst) != raw {
+			return nil, fmt.Errorf("%w: %d bytes, want %d", ErrDecode, len(out)-len(dst), raw)
+		}
+		return out, nil
+	default:
+		return nil, fmt.Errorf("%w: %s needs its base", ErrDecode, enc)
+	}
+}
+
+func grow(dst []byte, n int) []byte {
+	if cap(dst)-len(dst) >= n {
+		return dst
+	}
+	out := make([]byte, len(dst), len(dst)+n)
+	copy(out, dst)
+	return out
+}

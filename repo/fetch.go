@@ -1,0 +1,221 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/compress"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/pack"
+	"github.com/gpdedup/gpdedup/repo/seal"
+)
+
+// fetcher reads chunks for one restore or check. It is safe for concurrent use.
+type fetcher struct {
+	r *Repo
+
+	mu      sync.Mutex
+	sealers map[digest.ID]*seal.Sealer // by pack
+	located locations                  // chunks whose hints were no good
+}
+
+func (r *Repo) newFetcher() *fetcher {
+	return &fetcher{r: r, sealers: make(map[digest.ID]*seal.Sealer), located: make(locations)}
+}
+
+// maxSealers bounds the sealers kept; each is under a kilobyte.
+const maxSealers = 4096
+
+// sealer returns what opens the pack's boxes. If the header is not known, it is
+// read.
+func (f *fetcher) sealer(ctx context.Context, ref manifest.PackRef) (*seal.Sealer, error) {
+	f.mu.Lock()
+	s := f.sealers[ref.ID]
+	f.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	header := ref.Header[:]
+	if ref.Header.IsZero() {
+		header = make([]byte, seal.HeaderSize)
+		if err := f.r.st.Read(ctx, packKey(ref.ID), 0, header); err != nil {
+			return nil, err
+		}
+	}
+	s, err := f.r.keys.OpenObject(seal.Pack, header)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.sealers) >= maxSealers {
+		clear(f.sealers)
+	}
+	f.sealers[ref.ID] = s
+	return s, nil
+}
+
+// decode appends the content of a chunk whose box or inline payload is given to
+// dst, having checked its name.
+func (f *fetcher) decode(s *seal.Sealer, dst []byte, c *manifest.Chunk, box []byte, namer *digest.Hasher) ([]byte, error) {
+	payload := box
+	if s != nil {
+		scratch := f.r.buffers.get(len(box))
+		defer f.r.buffers.put(scratch)
+		var err error
+		if payload, err = pack.OpenChunk(s, scratch, c.ID, c.Ordinal, box); err != nil {
+			return nil, err
+		}
+	}
+	if c.Encoding == index.Delta {
+		return nil, fmt.Errorf("chunk %s is stored as a delta: %w", c.ID.Short(), ErrNewer)
+	}
+	out, err := f.r.dec.Decode(dst, payload, c.Encoding, int(c.Raw))
+	if err != nil {
+		if errors.Is(err, compress.ErrDecode) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return nil, err
+	}
+	if namer.Sum(out[len(dst):]) != c.ID {
+		return nil, fmt.Errorf("%w: content does not match the chunk's name", ErrDamaged)
+	}
+	return out, nil
+}
+
+// chunk appends the content of one chunk to dst: from where the table says, or,
+// if that fails, from anywhere else that the repository knows.
+func (f *fetcher) chunk(ctx context.Context, dst []byte, t *manifest.Table, c *manifest.Chunk, namer *digest.Hasher) ([]byte, error) {
+	ref := t.Packs[c.Pack]
+	out, err := f.at(ctx, dst, ref, c, namer)
+	if err == nil || !isDamage(err) || ctx.Err() != nil {
+		return out, err
+	}
+	return f.elsewhere(ctx, dst, ref.ID, c, namer, err)
+}
+
+// at reads a chunk from one place.
+func (f *fetcher) at(ctx context.Context, dst []byte, ref manifest.PackRef, c *manifest.Chunk, namer *digest.Hasher) ([]byte, error) {
+	s, err := f.sealer(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	box := f.r.buffers.get(int(c.Stored))[:c.Stored]
+	defer f.r.buffers.put(box)
+	if err := f.r.st.Read(ctx, packKey(ref.ID), int64(c.Offset), box); err != nil {
+		return nil, err
+	}
+	return f.decode(s, dst, c, box, namer)
+}
+
+// elsewhere tries all places but the one that failed with cause.
+func (f *fetcher) elsewhere(ctx context.Context, dst []byte, failed digest.ID, c *manifest.Chunk, namer *digest.Hasher, cause error) ([]byte, error) {
+	f.r.log.Warn("chunk is not where its manifest says", "chunk", c.ID.String(), "pack", failed.String(), "error", cause)
+	f.mu.Lock()
+	places, known := f.located[c.ID]
+	f.mu.Unlock()
+	if !known {
+		found, err := f.r.locate(ctx, map[digest.ID]bool{c.ID: true}, true)
+		if err != nil {
+			return nil, err
+		}
+		places = found[c.ID]
+		f.mu.Lock()
+		f.located[c.ID] = places
+		f.mu.Unlock()
+	}
+	damaged := &DamagedError{Object: packKey(failed), Chunk: c.ID, Err: cause}
+	for _, loc := range places {
+		if loc.Pack == failed && loc.Offset == c.Offset {
+			continue
+		}
+		other := *c
+		other.Offset, other.Stored, other.Raw, other.Ordinal = loc.Offset, loc.Stored, loc.Raw, loc.Ordinal
+		other.Encoding, other.Depth = loc.Encoding, loc.Depth
+		if other.Raw != c.Raw {
+			continue
+		}
+		out, err := f.at(ctx, dst, manifest.PackRef{ID: loc.Pack}, &other, namer)
+		if err == nil {
+			return out, nil
+		}
+		if !isDamage(err) || ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	return nil, damaged
+}
+
+// readLeaf reads a leaf list of the manifest.
+func (r *Repo) readLeaf(ctx context.Context, m *manifest.Manifest, n int) (*manifest.Table, error) {
+	return r.newFetcher().leaf(ctx, m, n)
+}
+
+func (f *fetcher) leaf(ctx context.Context, m *manifest.Manifest, n int) (*manifest.Table, error) {
+	leaf := &m.Leaves[n]
+	raw, err := f.chunk(ctx, nil, &m.Table, &leaf.Chunk, f.r.keys.Namer())
+	if err != nil {
+		return nil, fmt.Errorf("read leaf list: %w", err)
+	}
+	t, err := manifest.DecodeTable(raw)
+	if err != nil {
+		return nil, errors.Join(ErrDamaged, err)
+	}
+	var sum uint64
+	for i := range t.Rows {
+		if t.Rows[i].Pack == manifest.InlinePack {
+			return nil, fmt.Errorf("%w: leaf list has inline rows", ErrDamaged)
+		}
+		sum += uint64(t.Rows[i].Raw)
+	}
+	if sum != leaf.Bytes || len(t.Rows) != int(leaf.Rows) {
+		return nil, fmt.Errorf("%w: leaf list covers %d bytes in %d rows, not %d in %d",
+			ErrDamaged, sum, len(t.Rows), leaf.Bytes, leaf.Rows)
+	}
+	return t, nil
+}
+
+// eachTable calls fn for every table of the manifest, the leaf lists' in order
+// and then its own, whose Rows are the tail; and first for one whose rows are the
+// leaf lists themselves, if there are any.
+func (f *fetcher) eachTable(ctx context.Context, m *manifest.Manifest, fn func(*manifest.Table) error) error {
+	if len(m.Leaves) > 0 {
+		leaves := &manifest.Table{Packs: m.Table.Packs, Bases: m.Table.Bases}
+		for i := range m.Leaves {
+			leaves.Rows = append(leaves.Rows, m.Leaves[i].Chunk)
+		}
+		if err := fn(leaves); err != nil {
+			return err
+		}
+	}
+	for i := range m.Leaves {
+		t, err := f.leaf(ctx, m, i)
+		if err != nil {
+			return err
+		}
+		if err := fn(t); err != nil {
+			return err
+		}
+	}
+	return fn(&m.Table)
+}
+
+// packsOf returns the packs that a manifest's stream needs.
+func (r *Repo) packsOf(ctx context.Context, m *manifest.Manifest) ([]digest.ID, error) {
+	seen := make(map[digest.ID]bool)
+	var out []digest.ID
+	err := r.newFetcher().eachTable(ctx, m, func(t *manifest.Table) error {
+		for i := range t.Packs {
+			if id := t.Packs[i].ID; !seen[id] {
+				seen[id] = true
+				out = append(out, id)
+			}
+		}
+		return nil
+	})
+	return out, err
+}

@@ -1,0 +1,242 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/pack"
+	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage"
+)
+
+// look is the second half of "publish, then look", after the manifest m of the
+// stream was acknowledged. A collector condemns packs and only then reads
+// manifests; we publish the manifest and only then look for condemned packs. So
+// either the collector saw our manifest, and rescues what we need, or we see its
+// list here, and give every chunk concerned another location.
+//
+// packs are those that the stream needs: referenced, its own, or holding a base.
+func (r *Repo) look(ctx context.Context, name Name, m *manifest.Manifest, packs []digest.ID) error {
+	gc, err := r.lookGC(ctx)
+	if err != nil {
+		return err
+	}
+	if gc.tombstones[name.root()] || gc.roots[name.root()] {
+		return ErrDeleted
+	}
+	// Only when the listing is complete are the packs asked for: a collector may
+	// delete a pack and then its condemned list, and would be missed by asking in
+	// the other order.
+	bad, err := r.unsafePacks(ctx, gc, packs)
+	if err != nil || len(bad) == 0 {
+		return err
+	}
+	r.log.Info("packs were condemned meanwhile", "stream", name.String(), "packs", len(bad))
+	if err := r.relocate(ctx, gc, m, bad); err != nil {
+		return fmt.Errorf("give chunks another location: %w", err)
+	}
+	return nil
+}
+
+// statsInFlight bounds concurrent questions to the storage.
+const statsInFlight = 8
+
+// manyPacks is from where on one listing is cheaper than asking for each pack.
+const manyPacks = 2000
+
+// unsafePacks returns those of packs that are condemned (true) or absent (false).
+func (r *Repo) unsafePacks(ctx context.Context, gc *gcState, packs []digest.ID) (map[digest.ID]bool, error) {
+	bad := make(map[digest.ID]bool)
+	if len(packs) > manyPacks {
+		there := make(map[digest.ID]bool)
+		err := r.listPacks(ctx, func(id digest.ID, _ storage.Info) error {
+			there[id] = true
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range packs {
+			if !there[id] || gc.packs[id] {
+				bad[id] = there[id]
+			}
+		}
+		return bad, nil
+	}
+	var mu sync.Mutex
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(statsInFlight)
+	for _, id := range packs {
+		g.Go(func() error {
+			_, err := r.st.Stat(ctx, packKey(id))
+			absent := errors.Is(err, storage.ErrNotExist)
+			if err != nil && !absent {
+				return err
+			}
+			if absent || gc.packs[id] {
+				mu.Lock()
+				bad[id] = !absent
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	return bad, g.Wait()
+}
+
+// relocation gives chunks in unsafe packs another location.
+type relocation struct {
+	r       *Repo
+	gc      *gcState
+	bad     map[digest.ID]bool
+	fetcher *fetcher
+	found   locations
+	present map[digest.ID]bool
+	done    map[digest.ID]bool
+	builder *pack.Builder
+	written []index.Pack
+}
+
+func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, bad map[digest.ID]bool) error {
+	l := &relocation{
+		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
+		present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
+	}
+	// First which chunks, with their bases, are concerned; then where the index
+	// has them; and only what it does not have is copied.
+	concerned := make(map[digest.ID]bool)
+	err := l.fetcher.eachTable(ctx, m, func(t *manifest.Table) error {
+		for _, rows := range [2][]manifest.Chunk{t.Rows, t.Bases} {
+			for i := range rows {
+				if c := &rows[i]; c.Pack != manifest.InlinePack && l.isBad(t.Packs[c.Pack].ID) {
+					concerned[c.ID] = true
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if l.found, err = r.locate(ctx, concerned, false); err != nil {
+		return err
+	}
+	err = l.fetcher.eachTable(ctx, m, func(t *manifest.Table) error {
+		for i := range t.Rows {
+			if err := l.settle(ctx, t, &t.Rows[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	if len(l.written) == 0 {
+		return nil
+	}
+	// The manifest's hints stay as they are; the fragment is how the copies are found.
+	_, err = r.putFragment(ctx, l.written)
+	return err
+}
+
+func (l *relocation) isBad(id digest.ID) bool {
+	_, bad := l.bad[id]
+	return bad
+}
+
+// settle makes sure that a chunk, and before it its base, has a safe location.
+func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk) error {
+	if c.Base != 0 {
+		if err := l.settle(ctx, t, &t.Bases[c.Base-1]); err != nil {
+			return err
+		}
+	}
+	if c.Pack == manifest.InlinePack || !l.isBad(t.Packs[c.Pack].ID) || l.done[c.ID] {
+		return nil
+	}
+	l.done[c.ID] = true
+	if l.safeInIndex(ctx, c.ID, index.MaxDepth) {
+		return nil
+	}
+	return l.copyOut(ctx, t.Packs[c.Pack], c, t)
+}
+
+// safeInIndex reports whether the index has the chunk in a pack that is there and
+// not condemned, and its bases likewise.
+func (l *relocation) safeInIndex(ctx context.Context, id digest.ID, depth int) bool {
+	for _, loc := range l.found[id] {
+		if depth < 0 || l.gc.packs[loc.Pack] || l.isBad(loc.Pack) || !l.isPresent(ctx, loc.Pack) {
+			continue
+		}
+		if loc.Encoding != index.Delta || l.safeInIndex(ctx, loc.Base, depth-1) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *relocation) isPresent(ctx context.Context, id digest.ID) bool {
+	ok, asked := l.present[id]
+	if !asked {
+		_, err := l.r.st.Stat(ctx, packKey(id))
+		ok = err == nil
+		l.present[id] = ok
+	}
+	return ok
+}
+
+// copyOut copies a chunk as it is encoded to a new pack.
+func (l *relocation) copyOut(ctx context.Context, ref manifest.PackRef, c *manifest.Chunk, t *manifest.Table) error {
+	s, err := l.fetcher.sealer(ctx, ref)
+	if err != nil {
+		return &DamagedError{Object: packKey(ref.ID), Chunk: c.ID, Err: err}
+	}
+	box := make([]byte, c.Stored)
+	if err := l.r.st.Read(ctx, packKey(ref.ID), int64(c.Offset), box); err != nil {
+		return &DamagedError{Object: packKey(ref.ID), Chunk: c.ID, Err: err}
+	}
+	payload, err := pack.OpenChunk(s, nil, c.ID, c.Ordinal, box)
+	if err != nil {
+		return &DamagedError{Object: packKey(ref.ID), Chunk: c.ID, Err: err}
+	}
+	if l.builder != nil && l.builder.Size()+len(payload)+seal.Overhead > l.r.opts.Limits.PackMin {
+		if err := l.flush(ctx); err != nil {
+			return err
+		}
+	}
+	if l.builder == nil {
+		if l.builder, err = pack.NewBuilder(l.r.keys, nil); err != nil {
+			return err
+		}
+	}
+	entry := index.Entry{ID: c.ID, Raw: c.Raw, Encoding: c.Encoding, Flags: c.Flags, Depth: c.Depth}
+	if c.Base != 0 {
+		entry.Base = t.Bases[c.Base-1].ID
+	}
+	_, err = l.builder.Add(entry, payload, pack.Sum(payload))
+	return err
+}
+
+func (l *relocation) flush(ctx context.Context) error {
+	if l.builder == nil {
+		return nil
+	}
+	dir, object := l.builder.Finish()
+	l.builder = nil
+	if err := l.r.st.Put(ctx, packKey(dir.ID), object); err != nil {
+		return err
+	}
+	l.written = append(l.written, dir)
+	return nil
+}

@@ -1,0 +1,267 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/gpdedup/gpdedup/chunking"
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/pack"
+)
+
+const (
+	// blocksInFlight bounds the blocks that a stream is read into.
+	blocksInFlight = 4
+	// chunksInFlight bounds the chunks between the cutter and the packer.
+	chunksInFlight = 64
+)
+
+// job is one chunk on its way from the cutter through a worker to the packer.
+type job struct {
+	chunking.Chunk
+	raw   uint32
+	done  chan struct{} // closed when a worker is through with it
+	known bool          // place says where the chunk is stored
+	place place
+	own   *encoded // else: what to store; shared by equal chunks
+	err   error
+}
+
+// encoded is a new chunk's payload. ready is closed when the rest is valid.
+type encoded struct {
+	ready    chan struct{}
+	payload  []byte
+	sum      uint32
+	encoding index.Encoding
+	err      error
+}
+
+// pipeline is the parallel part of a write:
+//
+//	cutter (1) ──► workers (n): name, look up, compress, check ──► packer (1, in order) ──► uploads
+//
+// The cutter also sends every job to the packer's queue, so the packer sees the
+// stream's order whatever the workers' is.
+type pipeline struct {
+	w       *writer
+	ctx     context.Context //nolint:containedctx // lives as long as Write
+	finder  *finder
+	out     *packer
+	pending sync.Map // digest.ID → *encoded: being encoded, not packed yet
+	mu      sync.Mutex
+}
+
+func (w *writer) pipeline(src io.Reader) (*manifest.Manifest, error) {
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	defer cancel(nil)
+	prev := w.openPrevious(ctx)
+	f, err := w.r.newFinder(ctx, prev, w.packs)
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	if f.gc.tombstones[w.name.root()] {
+		return nil, ErrDeleted // before the work, though only the last look decides
+	}
+	p := &pipeline{w: w, ctx: ctx, finder: f}
+	p.out = newPacker(ctx, w, f)
+
+	n := w.r.opts.Concurrency
+	work := make(chan *job, chunksInFlight)
+	order := make(chan *job, chunksInFlight)
+	var workers sync.WaitGroup
+	for range n {
+		workers.Go(func() { p.worker(work) })
+	}
+	defer workers.Wait() // before the finder goes: they use it
+	go func() {
+		err := p.cut(src, prev, work, order)
+		if err != nil {
+			cancel(err)
+		}
+		close(work)
+		close(order)
+	}()
+	m, err := p.pack(order)
+	if err != nil {
+		cancel(err) // stops all but a cutter that waits for the source; that ends with the process
+		p.out.abort()
+	}
+	return m, err
+}
+
+// openPrevious returns the manifest of a stream that this one probably repeats.
+func (w *writer) openPrevious(ctx context.Context) *previous {
+	for _, name := range w.o.Previous {
+		m, err := w.r.readManifest(ctx, name.Key())
+		if err == nil {
+			w.r.log.Debug("previous backup of the stream", "name", name.String())
+			return w.r.newPrevious(ctx, m)
+		}
+		if !isNotExist(err) {
+			w.r.log.Warn("previous backup of the stream cannot be used", "name", name.String(), "error", err)
+		}
+	}
+	return nil
+}
+
+func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) error {
+	pool := chunking.NewPool(p.ctx, blocksInFlight, int(p.w.r.config.Chunks.Max))
+	var predictor chunking.Predictor
+	if prev != nil {
+		predictor = prev
+	}
+	cutter := chunking.NewCutter(src, p.w.r.cuts(), pool, predictor, p.w.r.keys.Namer())
+	defer cutter.Close()
+	var total int64
+	for {
+		chunk, err := cutter.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		j := &job{Chunk: chunk, raw: uint32(len(chunk.Data)), done: make(chan struct{})}
+		total += int64(len(chunk.Data))
+		if p.w.o.Progress != nil {
+			p.w.o.Progress(total)
+		}
+		for _, ch := range [2]chan<- *job{order, work} {
+			select {
+			case ch <- j:
+			case <-p.ctx.Done():
+				return context.Cause(p.ctx)
+			}
+		}
+	}
+}
+
+func (p *pipeline) worker(work <-chan *job) {
+	namer := p.w.r.keys.Namer()
+	for {
+		select {
+		case j, more := <-work:
+			if !more {
+				return
+			}
+			p.process(j, namer)
+			j.Release()
+			close(j.done)
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+// process names a chunk and finds out what is to be done with it.
+func (p *pipeline) process(j *job, namer *digest.Hasher) {
+	if !j.Named {
+		j.ID = namer.Sum(j.Data)
+	}
+	if j.place, j.known = p.finder.find(j.ID, j.Position); j.known {
+		if j.place.raw == j.raw {
+			return
+		}
+		j.known = false // two contents cannot share a name: the entry is wrong
+	}
+	// Of equal chunks in flight one is encoded; the packer stores the first.
+	p.mu.Lock()
+	if j.place, j.known = p.out.own.get(j.ID); j.known {
+		p.mu.Unlock()
+		return
+	}
+	e := &encoded{ready: make(chan struct{})}
+	if other, loaded := p.pending.LoadOrStore(j.ID, e); loaded {
+		j.own = other.(*encoded)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	j.own = e
+	r := p.w.r
+	e.payload, e.encoding = r.enc.Encode(r.buffers.get(len(j.Data)), j.Data)
+	// The checksum is taken before the payload is proved to decode, and checked
+	// when it is sealed: from here on no flipped bit goes unnoticed.
+	e.sum = pack.Sum(e.payload)
+	e.err = r.verifyPayload(e.payload, e.encoding, j.Data)
+	close(e.ready)
+}
+
+// pack takes the jobs in the stream's order and returns the stream's manifest.
+func (p *pipeline) pack(order <-chan *job) (*manifest.Manifest, error) {
+	timer := time.NewTimer(p.w.r.opts.Limits.CheckpointTime)
+	defer timer.Stop()
+	for {
+		select {
+		case j, more := <-order:
+			if !more {
+				if err := context.Cause(p.ctx); err != nil {
+					return nil, err // the stream broke off: this was not its end
+				}
+				return p.out.finish()
+			}
+			first := p.out.uncovered == 0
+			if err := p.packJob(j); err != nil {
+				return nil, err
+			}
+			if first {
+				timer.Reset(p.w.r.opts.Limits.CheckpointTime)
+			}
+			if p.out.uncovered < p.w.r.opts.Limits.CheckpointBytes {
+				continue
+			}
+		case <-timer.C: // also while the source is silent
+		case <-p.ctx.Done():
+			return nil, context.Cause(p.ctx)
+		}
+		if p.out.uncovered == 0 {
+			continue
+		}
+		if err := p.out.checkpoint(); err != nil {
+			return nil, fmt.Errorf("write checkpoint: %w", err)
+		}
+	}
+}
+
+func (p *pipeline) packJob(j *job) error {
+	select {
+	case <-j.done:
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	}
+	if !j.known {
+		// An equal chunk may have been packed since the worker looked. It is
+		// remembered far longer than any chunk is in flight.
+		j.place, j.known = p.out.own.get(j.ID)
+	}
+	if j.known {
+		return p.out.addRow(j.place)
+	}
+	select {
+	case <-j.own.ready:
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	}
+	if j.own.err != nil {
+		return j.own.err
+	}
+	entry := index.Entry{ID: j.ID, Raw: j.raw, Encoding: j.own.encoding}
+	place, err := p.out.addChunk(entry, j.own.payload, j.own.sum)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.out.own.put(place)
+	p.pending.Delete(j.ID)
+	p.mu.Unlock()
+	p.w.r.buffers.put(j.own.payload)
+	j.own.payload = nil
+	return p.out.addRow(place)
+}

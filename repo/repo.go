@@ -1,0 +1,231 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/compress"
+	"github.com/gpdedup/gpdedup/repo/pack"
+	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage"
+)
+
+// Options say how to use a repository. The zero value, with a Secret where the
+// repository is encrypted, is fine.
+type Options struct {
+	Secret      Secret
+	CacheDir    string         // host-local cache; empty: none
+	Compression compress.Level // empty: compress.Fastest
+	Concurrency int            // cores to use; 0: all, at most 8
+	Version     string         // of the program, recorded in manifests
+	Log         *slog.Logger   // nil: silent
+	Limits      Limits
+}
+
+// Limits are the sizes that decide how streams are laid out. A zero field takes
+// its default. They may differ between writers of one repository.
+type Limits struct {
+	Inline          int           // streams whose payload is at most this long go into their manifest; 16 KiB
+	SmallPack       int           // a stream of one pack of at most this many bytes writes no fragment; 4 MiB
+	PackMin         int           // pack target at the beginning of a stream; 4 MiB
+	PackMax         int           // and far into it; 32 MiB
+	DirectRows      int           // a longer chunk list is cut into leaf lists; 1024
+	LeafMean        int           // rows of a leaf list, a power of two; 1024
+	FragmentEntries int           // entries of an index fragment; 32768
+	CheckpointBytes int64         // 64 GiB
+	CheckpointTime  time.Duration // 1 h
+	ReadWindow      int64         // bytes in flight while restoring; 64 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	fill := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	fill(&l.Inline, 16<<10)
+	fill(&l.SmallPack, 4<<20)
+	fill(&l.PackMin, 4<<20)
+	fill(&l.PackMax, 32<<20)
+	fill(&l.DirectRows, 1024)
+	fill(&l.LeafMean, 1024)
+	fill(&l.FragmentEntries, 32768)
+	if l.CheckpointBytes == 0 {
+		l.CheckpointBytes = 64 << 30
+	}
+	if l.CheckpointTime == 0 {
+		l.CheckpointTime = time.Hour
+	}
+	if l.ReadWindow == 0 {
+		l.ReadWindow = 64 << 20
+	}
+	return l
+}
+
+// Repo is an open repository. It is safe for concurrent use.
+type Repo struct {
+	st      storage.Storage
+	config  *Config
+	keys    *seal.Keys
+	cache   *index.Cache // nil: none
+	opts    Options
+	log     *slog.Logger
+	enc     *compress.Encoder
+	dec     *compress.Decoder
+	buffers buffers
+
+	mu    sync.Mutex
+	lists map[string]*gcList // condemned and lost lists already read; they are write-once
+}
+
+// Config returns what the repository's config says.
+func (r *Repo) Config() Config { return *r.config }
+
+// Storage returns where the repository is kept.
+func (r *Repo) Storage() storage.Storage { return r.st }
+
+// InitOptions say what repository to make.
+type InitOptions struct {
+	Secret    Secret // zero: no encryption
+	ChunkSize int    // mean, in bytes; 0: DefaultChunkSize
+	Now       time.Time
+
+	ring *seal.Ring // nil: a fresh one
+}
+
+// Init makes a repository in an empty storage. The config is put last: until it
+// is there, nothing is a repository, and a second Init may try again.
+func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, error) {
+	if _, err := st.Stat(ctx, configKey); err == nil {
+		return nil, fmt.Errorf("init repository: %w: %s holds a repository already", ErrUsage, st.Location())
+	} else if !errors.Is(err, storage.ErrNotExist) {
+		return nil, fmt.Errorf("init repository: %w", err)
+	}
+	if o.ChunkSize == 0 {
+		o.ChunkSize = DefaultChunkSize
+	}
+	chunks, err := ChunksFor(o.ChunkSize)
+	if err != nil {
+		return nil, err
+	}
+	ring := o.ring
+	if ring == nil {
+		if ring, err = seal.NewRing(nil); err != nil {
+			return nil, err
+		}
+	}
+	c := &Config{ID: newID(), Created: o.Now.UTC().Truncate(time.Second), Encryption: encryptionAES, Chunks: chunks}
+	if o.Secret.IsZero() {
+		c.Encryption = encryptionNone
+	}
+	c.IDHex = c.ID.String()
+	name, object, err := newSlot(ctx, c.ID, ring, o.Secret, c.Created)
+	if err != nil {
+		return nil, err
+	}
+	if err := st.Put(ctx, slotPrefix+name, object); err != nil {
+		return nil, fmt.Errorf("init repository: %w", err)
+	}
+	if object, err = c.marshal(seal.NewKeys(c.ID, ring, c.Encrypted())); err != nil {
+		return nil, err
+	}
+	if err := st.Put(ctx, configKey, object); err != nil {
+		return nil, fmt.Errorf("init repository: %w", err)
+	}
+	return c, nil
+}
+
+// Open opens the repository for the given operation: "read", "write" or "gc".
+func Open(ctx context.Context, st storage.Storage, operation string, o Options) (*Repo, error) {
+	if o.Concurrency <= 0 {
+		o.Concurrency = min(runtime.GOMAXPROCS(0), 8)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	o.Limits = o.Limits.withDefaults()
+	if o.Compression == "" {
+		o.Compression = compress.Fastest
+	}
+	object, err := st.Get(ctx, configKey, configLimit)
+	if errors.Is(err, storage.ErrNotExist) {
+		return nil, WithHint(fmt.Errorf("open repository: %s: %w", st.Location(), ErrNotRepository),
+			"gpdedup repo init --repo "+st.Location()+" --key-file FILE")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	r := &Repo{st: st, opts: o, log: o.Log, lists: make(map[string]*gcList)}
+	if r.config, err = parseConfig(object); err != nil {
+		return nil, fmt.Errorf("open repository: %s: config: %w", st.Location(), err)
+	}
+	ring, err := openRing(ctx, st, r.config, o.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("open repository: %s: %w", st.Location(), err)
+	}
+	r.keys = seal.NewKeys(r.config.ID, ring, r.config.Encrypted())
+	if err := authenticate(object, r.keys); err != nil {
+		return nil, fmt.Errorf("open repository: %s: %w", st.Location(), err)
+	}
+	if err := checkFeatures(ctx, st, operation); err != nil {
+		return nil, fmt.Errorf("open repository: %s: %w", st.Location(), err)
+	}
+	if r.enc, err = compress.NewEncoder(o.Compression, o.Concurrency); err != nil {
+		return nil, err
+	}
+	if r.dec, err = compress.NewDecoder(o.Concurrency); err != nil {
+		return nil, err
+	}
+	dir := o.CacheDir
+	if dir != "" {
+		dir = filepath.Join(dir, r.config.IDHex)
+	}
+	// A cache saves time and duplicates; it is never needed.
+	if r.cache, err = index.OpenCache(dir, index.CacheOptions{FirstOffset: pack.FirstOffset}); err != nil {
+		r.log.Warn("no index cache", "dir", dir, "error", err)
+	}
+	return r, nil
+}
+
+// Close releases what the repository holds on this machine.
+func (r *Repo) Close() error { return r.st.Close() }
+
+// knownFeatures are what a later version may have added to a repository and this
+// one understands, by operation.
+var knownFeatures = map[string][]string{"read": {}, "write": {}, "gc": {}}
+
+// checkFeatures refuses the operation when the repository uses a feature that
+// whoever performs it must know.
+func checkFeatures(ctx context.Context, st storage.Storage, operation string) error {
+	known, ok := knownFeatures[operation]
+	if !ok {
+		return fmt.Errorf("unknown operation %q", operation)
+	}
+	children, err := st.Children(ctx, "features/"+operation+"/")
+	if err != nil {
+		return err
+	}
+	for _, c := range children {
+		if !slices.Contains(known, c.Name) {
+			return fmt.Errorf("the repository uses feature %q: %w", c.Name, ErrNewer)
+		}
+	}
+	return nil
+}
+
+func packKey(id digest.ID) string {
+	s := id.String()
+	return packPrefix + s[:2] + "/" + s
+}
+
+func fragmentKey(id digest.ID) string { return indexPrefix + id.String() }

@@ -1,0 +1,391 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage"
+)
+
+// Range is the half-open interval [Start, End) of a stream's content, in bytes.
+type Range struct{ Start, End uint64 }
+
+// RestoreOptions say what of a stream to restore.
+type RestoreOptions struct {
+	// Ranges, if not nil, are written one after another in this order instead of
+	// the whole stream. Only the packs they touch are read.
+	Ranges []Range
+	// Deleted also restores a stream whose backup is deleted but not yet gone.
+	Deleted bool
+	// Progress is told, from one goroutine, how many bytes went out so far.
+	Progress func(bytes int64)
+}
+
+// Stream returns the manifest of a stream, ErrNoStream or ErrDeleted.
+func (r *Repo) Stream(ctx context.Context, name Name) (*manifest.Manifest, error) {
+	return r.stream(ctx, name, false)
+}
+
+func (r *Repo) stream(ctx context.Context, name Name, deleted bool) (*manifest.Manifest, error) {
+	if err := name.Validate(); err != nil {
+		return nil, err
+	}
+	if !deleted {
+		switch _, err := r.st.Stat(ctx, name.tombstoneKey()); {
+		case err == nil:
+			return nil, fmt.Errorf("%s: %w", name, ErrDeleted)
+		case !errors.Is(err, storage.ErrNotExist):
+			return nil, err
+		}
+	}
+	m, err := r.readManifest(ctx, name.Key())
+	if errors.Is(err, storage.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w (namespace %s)", name, ErrNoStream, name.Namespace)
+	}
+	return m, err
+}
+
+// Restore writes the stream to out. No byte goes out before the chunk it belongs
+// to was verified, and the last chunk only after everything was; on damage it
+// stops there and returns an error for which errors.Is(err, ErrDamaged).
+func (r *Repo) Restore(ctx context.Context, name Name, out io.Writer, o RestoreOptions) error {
+	m, err := r.stream(ctx, name, o.Deleted)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := r.RestoreManifest(ctx, m, out, o); err != nil {
+		return fmt.Errorf("restore %s: %w", name, err)
+	}
+	return nil
+}
+
+// RestoreManifest is Restore of a stream whose manifest is at hand.
+func (r *Repo) RestoreManifest(ctx context.Context, m *manifest.Manifest, out io.Writer, o RestoreOptions) error {
+	for _, x := range o.Ranges {
+		if x.Start > x.End || x.End > m.Length {
+			return fmt.Errorf("%w: range %d-%d of a stream of %d bytes", ErrUsage, x.Start, x.End, m.Length)
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	s := &restorer{
+		r: r, m: m, f: r.newFetcher(), group: g,
+		// A run is at most maxRun long, so the window always admits one.
+		window: semaphore.NewWeighted(max(r.opts.Limits.ReadWindow, maxRun)),
+		runs:   make(chan *run, 4*r.opts.Concurrency),
+		decode: semaphore.NewWeighted(int64(r.opts.Concurrency)),
+	}
+	g.Go(func() error {
+		plan := s.planAll
+		if o.Ranges != nil {
+			plan = func(ctx context.Context) error { return s.planRanges(ctx, o.Ranges) }
+		}
+		if err := plan(ctx); err != nil {
+			return err
+		}
+		close(s.runs) // only a whole plan ends the stream; else the context does
+		return nil
+	})
+	g.Go(func() error { return s.write(ctx, out, o.Progress) })
+	return g.Wait()
+}
+
+// A restore is planned from the manifest alone. Pieces that lie near each other in
+// one pack form a run, which is fetched with one request; runs are fetched and
+// decoded in parallel within a window of bytes, and written in order.
+type restorer struct {
+	r      *Repo
+	m      *manifest.Manifest
+	f      *fetcher
+	group  *errgroup.Group
+	window *semaphore.Weighted // bytes of content planned and not yet written
+	decode *semaphore.Weighted
+	runs   chan *run
+	open   *run // the run that the planner is extending
+}
+
+const (
+	// maxRun bounds the content of a run in bytes, unless it is a single chunk.
+	maxRun = 8 << 20
+	// maxGap is how many bytes of a pack are read in vain rather than asked for
+	// separately.
+	maxGap = 128 << 10
+)
+
+// piece is a part of one chunk that is to go out.
+type piece struct {
+	chunk    *manifest.Chunk
+	from, to uint32
+}
+
+type run struct {
+	table  *manifest.Table
+	pieces []piece
+	start  int64 // in the pack
+	end    int64
+	raw    int64 // bytes of content, the part of the window that it holds
+	done   chan struct{}
+	data   [][]byte // content of each piece's chunk
+}
+
+// planAll plans the whole stream, and makes sure that its list is what the
+// manifest's identity says.
+func (s *restorer) planAll(ctx context.Context) error {
+	identity := manifest.NewIdentity()
+	tables := func(t *manifest.Table) error {
+		for i := range t.Rows {
+			c := &t.Rows[i]
+			identity.Add(c.ID, c.Raw)
+			if err := s.add(ctx, t, piece{c, 0, c.Raw}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i := range s.m.Leaves {
+		t, err := s.f.leaf(ctx, s.m, i)
+		if err != nil {
+			return err
+		}
+		if err := tables(t); err != nil {
+			return err
+		}
+	}
+	if err := tables(&s.m.Table); err != nil {
+		return err
+	}
+	// The rows cover the manifest's length: that was checked with the manifest and
+	// with every leaf. The last run is handed over only now, so nothing ends as a
+	// whole stream whose list is wrong.
+	if identity.Sum() != s.m.Identity {
+		return fmt.Errorf("%w: the chunk list does not match the stream's identity", ErrDamaged)
+	}
+	return s.flush(ctx)
+}
+
+// planRanges plans pieces of the stream, reading only the leaf lists they need.
+func (s *restorer) planRanges(ctx context.Context, ranges []Range) error {
+	loaded := -1
+	var leaf *manifest.Table
+	for _, x := range ranges {
+		if x.Start == x.End {
+			continue
+		}
+		var begin uint64
+		for i := range s.m.Leaves {
+			end := begin + s.m.Leaves[i].Bytes
+			if x.Start < end && x.End > begin {
+				if loaded != i {
+					t, err := s.f.leaf(ctx, s.m, i)
+					if err != nil {
+						return err
+					}
+					leaf, loaded = t, i
+				}
+				if err := s.addRange(ctx, leaf, begin, x); err != nil {
+					return err
+				}
+			}
+			begin = end
+		}
+		if err := s.addRange(ctx, &s.m.Table, begin, x); err != nil {
+			return err
+		}
+	}
+	return s.flush(ctx)
+}
+
+// addRange plans what of the range lies in the table, whose rows begin at the
+// given offset of the stream.
+func (s *restorer) addRange(ctx context.Context, t *manifest.Table, begin uint64, x Range) error {
+	for i := range t.Rows {
+		c := &t.Rows[i]
+		end := begin + uint64(c.Raw)
+		if x.Start < end && x.End > begin {
+			p := piece{c, 0, c.Raw}
+			if x.Start > begin {
+				p.from = uint32(x.Start - begin)
+			}
+			if x.End < end {
+				p.to = uint32(x.End - begin)
+			}
+			if err := s.add(ctx, t, p); err != nil {
+				return err
+			}
+		}
+		if begin = end; begin >= x.End {
+			break
+		}
+	}
+	return nil
+}
+
+// add puts a piece into the open run, or begins another.
+func (s *restorer) add(ctx context.Context, t *manifest.Table, p piece) error {
+	start, end := int64(p.chunk.Offset), int64(p.chunk.Offset)+int64(p.chunk.Stored)
+	if r := s.open; r != nil {
+		last := r.pieces[len(r.pieces)-1].chunk
+		if r.table == t && last.Pack == p.chunk.Pack && start >= r.end && start-r.end <= maxGap &&
+			r.raw+int64(p.chunk.Raw) <= maxRun {
+			r.pieces = append(r.pieces, p)
+			r.end = end
+			r.raw += int64(p.chunk.Raw)
+			return nil
+		}
+		if err := s.flush(ctx); err != nil {
+			return err
+		}
+	}
+	s.open = &run{
+		table: t, pieces: []piece{p}, start: start, end: end, raw: int64(p.chunk.Raw), done: make(chan struct{}),
+	}
+	return nil
+}
+
+// flush begins to fetch the open run and queues it for writing.
+func (s *restorer) flush(ctx context.Context) error {
+	r := s.open
+	if r == nil {
+		return nil
+	}
+	s.open = nil
+	r.raw = min(r.raw, max(s.r.opts.Limits.ReadWindow, maxRun))
+	if err := s.window.Acquire(ctx, r.raw); err != nil {
+		return err
+	}
+	select {
+	case s.runs <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.group.Go(func() error {
+		if err := s.fetch(ctx, r); err != nil {
+			return err // and the run is never done, so nothing of it goes out
+		}
+		close(r.done)
+		return nil
+	})
+	return nil
+}
+
+// fetch reads, opens, decodes and verifies the chunks of a run.
+func (s *restorer) fetch(ctx context.Context, r *run) error {
+	r.data = make([][]byte, len(r.pieces))
+	namer := s.r.keys.Namer()
+	first := r.pieces[0].chunk
+	if first.Pack == manifest.InlinePack {
+		for i, p := range r.pieces {
+			payload := s.m.Inline[p.chunk.Offset : p.chunk.Offset+p.chunk.Stored]
+			out, err := s.f.decode(nil, s.r.buffers.get(int(p.chunk.Raw)), p.chunk, payload, namer)
+			if err != nil {
+				return fmt.Errorf("inline chunk %s: %w", p.chunk.ID.Short(), err)
+			}
+			r.data[i] = out
+		}
+		return nil
+	}
+	ref := r.table.Packs[first.Pack]
+	box := s.r.buffers.get(int(r.end - r.start))[:r.end-r.start]
+	defer s.r.buffers.put(box)
+	sealer, err := s.f.sealer(ctx, ref)
+	if err == nil {
+		err = s.r.st.Read(ctx, packKey(ref.ID), r.start, box)
+	}
+	if err != nil && (!isDamage(err) || ctx.Err() != nil) {
+		return err
+	}
+	if err := s.decode.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer s.decode.Release(1)
+	for i, p := range r.pieces {
+		out, failure := s.decodePiece(ctx, r, p, sealer, box, err, namer)
+		if failure != nil {
+			return failure
+		}
+		r.data[i] = out
+	}
+	return nil
+}
+
+func (s *restorer) decodePiece(ctx context.Context, r *run, p piece, sealer *seal.Sealer, box []byte, failed error, namer *digest.Hasher) ([]byte, error) {
+	dst := s.r.buffers.get(int(p.chunk.Raw))
+	if failed == nil {
+		at := int64(p.chunk.Offset) - r.start
+		out, err := s.f.decode(sealer, dst, p.chunk, box[at:at+int64(p.chunk.Stored)], namer)
+		if err == nil {
+			return out, nil
+		}
+		failed = err
+	}
+	if !isDamage(failed) {
+		return nil, failed
+	}
+	// The whole run was no good, or this chunk of it: each chunk gets its own
+	// second reading, and then a search for another copy.
+	return s.f.chunk(ctx, dst, r.table, p.chunk, namer)
+}
+
+// write sends the runs out in order. It holds each piece back until the next is
+// verified, so the last goes out only after everything was checked.
+func (s *restorer) write(ctx context.Context, out io.Writer, progress func(int64)) error {
+	var total int64
+	var held, whole []byte
+	release := func() error {
+		if len(held) == 0 {
+			return nil
+		}
+		n, err := out.Write(held)
+		total += int64(n)
+		if err != nil {
+			return &OutputError{err}
+		}
+		if progress != nil {
+			progress(total)
+		}
+		s.r.buffers.put(whole)
+		held, whole = nil, nil
+		return nil
+	}
+	for {
+		var r *run
+		var more bool
+		select {
+		case r, more = <-s.runs:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if !more {
+			return release()
+		}
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		for i, p := range r.pieces {
+			if err := release(); err != nil {
+				return err
+			}
+			whole = r.data[i]
+			held = whole[p.from:p.to]
+		}
+		r.data = nil
+		s.window.Release(r.raw)
+	}
+}
+
+// OutputError is a failure of whoever takes the stream, not of the repository.
+type OutputError struct{ Err error }
+
+func (e *OutputError) Error() string { return "write stream: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *OutputError) Unwrap() error { return e.Err }

@@ -1,0 +1,243 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/gpdedup/gpdedup/chunking"
+	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage"
+)
+
+// WriteOptions say what is known about a stream beside its bytes.
+type WriteOptions struct {
+	Origin   manifest.Origin
+	Wrapping manifest.Wrapping
+	// Previous names streams that probably hold much the same, the likeliest
+	// first. The first that exists is used.
+	Previous []Name
+	// BeforePublish is asked when all data is durable and only the manifest is
+	// missing; an error ends the stream without a commit.
+	BeforePublish func() error
+	// Progress is told, from one goroutine, how many bytes were taken in so far.
+	Progress func(bytes int64)
+}
+
+// WriteReport says what became of a stream.
+type WriteReport struct {
+	Length        uint64
+	Stats         manifest.Stats
+	ManifestBytes int64
+	AlreadyStored bool // the same content was stored under the name before
+}
+
+// Write stores the bytes of src, to its end, under name. When it returns nil,
+// they are durable and every chunk they need is out of a collector's reach. The
+// same content under the same name again is a success; other content is a
+// *ConflictError; a name whose backup is deleted is ErrDeleted.
+func (r *Repo) Write(ctx context.Context, name Name, src io.Reader, o WriteOptions) (WriteReport, error) {
+	if err := name.Validate(); err != nil {
+		return WriteReport{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if o.Origin.Version == "" {
+		o.Origin.Version = r.opts.Version
+	}
+	w := &writer{r: r, ctx: ctx, name: name, key: name.Key(), o: o, started: time.Now(), packs: newPackSet()}
+	report, err := w.run(src)
+	if err != nil {
+		return report, fmt.Errorf("store %s: %w", name, err)
+	}
+	return report, nil
+}
+
+// writer stores one stream.
+type writer struct {
+	r       *Repo
+	ctx     context.Context //nolint:containedctx // lives as long as Write
+	name    Name
+	key     string
+	o       WriteOptions
+	started time.Time
+	packs   *packSet
+	stats   manifest.Stats
+}
+
+// inlineTrial is how many bytes of a stream are looked at before anything is
+// asked of the storage, to see whether they are all there is. Most streams of a
+// backup, the files about it and small tables, end before.
+const inlineTrial = 256 << 10
+
+func (w *writer) run(src io.Reader) (WriteReport, error) {
+	head, err := io.ReadAll(io.LimitReader(src, inlineTrial+1))
+	if err != nil {
+		return WriteReport{}, fmt.Errorf("read stream: %w", err)
+	}
+	if len(head) <= inlineTrial {
+		m, ok, err := w.inline(head)
+		if err != nil {
+			return WriteReport{}, err
+		}
+		if ok {
+			return w.publish(m)
+		}
+	}
+	m, err := w.pipeline(io.MultiReader(bytes.NewReader(head), src))
+	if err != nil {
+		return WriteReport{}, err
+	}
+	return w.publish(m)
+}
+
+// inline returns the manifest of a stream whose chunks fit into it.
+func (w *writer) inline(data []byte) (*manifest.Manifest, bool, error) {
+	m := &manifest.Manifest{}
+	namer := w.r.keys.Namer()
+	identity := manifest.NewIdentity()
+	cutter := chunking.NewCutter(bytes.NewReader(data), w.r.cuts(), chunking.NewPool(w.ctx, 2, int(w.r.config.Chunks.Max)), nil, nil)
+	defer cutter.Close()
+	for {
+		chunk, err := cutter.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		id := namer.Sum(chunk.Data)
+		at := len(m.Inline)
+		var encoding index.Encoding
+		m.Inline, encoding = w.r.enc.Encode(m.Inline, chunk.Data)
+		raw := uint32(len(chunk.Data))
+		err = w.r.verifyPayload(m.Inline[at:], encoding, chunk.Data)
+		chunk.Release()
+		if err != nil {
+			return nil, false, err
+		}
+		if len(m.Inline) > w.r.opts.Limits.Inline {
+			return nil, false, nil
+		}
+		m.Table.Rows = append(m.Table.Rows, manifest.Chunk{
+			ID: id, Raw: raw, Pack: manifest.InlinePack, Offset: uint32(at),
+			Stored: uint32(len(m.Inline) - at), Encoding: encoding,
+		})
+		identity.Add(id, raw)
+	}
+	m.Length, m.Identity = uint64(len(data)), identity.Sum()
+	n := uint64(len(m.Table.Rows))
+	w.stats = manifest.Stats{Chunks: n, NewChunks: n, NewRaw: m.Length}
+	if w.o.Progress != nil {
+		w.o.Progress(int64(len(data)))
+	}
+	return m, true, nil
+}
+
+// cuts returns the repository's chunking parameters.
+func (r *Repo) cuts() chunking.Params {
+	c := r.config.Chunks
+	return chunking.Params{Polynomial: r.keys.Polynomial(), Min: c.Min, Max: c.Max, Bits: c.Bits}
+}
+
+// verifyPayload checks that what was encoded decodes to the same bytes.
+func (r *Repo) verifyPayload(payload []byte, encoding index.Encoding, raw []byte) error {
+	if encoding == index.Raw {
+		return nil // a copy
+	}
+	scratch := r.buffers.get(len(raw))
+	defer r.buffers.put(scratch)
+	out, err := r.dec.Decode(scratch[:0], payload, encoding, len(raw))
+	if err != nil || !bytes.Equal(out, raw) {
+		return fmt.Errorf("compress chunk: what was compressed does not decode to the same bytes: " +
+			"this machine's memory or processor is not to be trusted")
+	}
+	return nil
+}
+
+// publish puts the manifest, which makes the stream visible, and then looks
+// whether everything the stream needs will stay.
+func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
+	w.stats.Milliseconds = time.Since(w.started).Milliseconds()
+	m.Kind, m.Wrapping, m.Origin, m.Stats = manifest.Stream, w.o.Wrapping, w.o.Origin, w.stats
+	object, err := w.r.sealManifest(w.key, m)
+	if err != nil {
+		return WriteReport{}, err
+	}
+	if w.o.BeforePublish != nil {
+		if err := w.o.BeforePublish(); err != nil {
+			return WriteReport{}, err
+		}
+	}
+	report := WriteReport{Length: m.Length, Stats: m.Stats, ManifestBytes: int64(len(object))}
+	// All packs and fragments are acknowledged by now, so whoever sees the
+	// manifest can read the stream.
+	err = w.r.st.Put(w.ctx, w.key, object)
+	if errors.Is(err, storage.ErrExists) {
+		existing, err := w.r.readManifest(w.ctx, w.key)
+		if err != nil {
+			return report, fmt.Errorf("compare with what is stored: %w", err)
+		}
+		if existing.Identity != m.Identity || existing.Length != m.Length || existing.Wrapping != m.Wrapping {
+			return report, &ConflictError{Name: w.name, Stored: existing.Origin, Incoming: m.Origin}
+		}
+		report.AlreadyStored = true
+		// Its writer may have died before its own look, so the look is ours now,
+		// and it is about the packs which that manifest names.
+		packs, err := w.r.packsOf(w.ctx, existing)
+		if err != nil {
+			return report, err
+		}
+		return report, w.r.look(w.ctx, w.name, existing, packs)
+	}
+	if err != nil {
+		return report, err
+	}
+	return report, w.r.look(w.ctx, w.name, m, w.packs.ids())
+}
+
+func (r *Repo) sealManifest(key string, m *manifest.Manifest) ([]byte, error) {
+	payload, err := m.Append(nil)
+	if err != nil {
+		return nil, err
+	}
+	object, err := r.keys.SealDocument(seal.Manifest, key, payload, r.enc)
+	if err != nil {
+		return nil, err
+	}
+	back, err := r.openManifest(key, object)
+	if err != nil || back.Identity != m.Identity {
+		return nil, fmt.Errorf("seal manifest: what was sealed does not open: %w", err)
+	}
+	return object, nil
+}
+
+func (r *Repo) openManifest(key string, object []byte) (*manifest.Manifest, error) {
+	payload, err := r.keys.OpenDocument(seal.Manifest, key, object, r.dec)
+	if err != nil {
+		return nil, err
+	}
+	m, err := manifest.Decode(payload)
+	if err != nil {
+		return nil, errors.Join(ErrDamaged, err)
+	}
+	return m, nil
+}
+
+// readManifest reads the manifest under key.
+func (r *Repo) readManifest(ctx context.Context, key string) (*manifest.Manifest, error) {
+	object, err := r.st.Get(ctx, key, seal.MaxDocument)
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.openManifest(key, object)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return m, nil
+}
