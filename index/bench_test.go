@@ -81,7 +81,7 @@ func BenchmarkFind(b *testing.B) {
 		fillRandom(r, absent[i][:])
 	}
 	db := must(bbolt.Open(generationFiles(b, c)[0], 0, &bbolt.Options{ReadOnly: true, Timeout: 1}))
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	tx := must(db.Begin(false))
 	defer func() { _ = tx.Rollback() }()
 	bucket := tx.Bucket([]byte(chunksBucket))

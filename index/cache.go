@@ -41,7 +41,7 @@ type Cache struct {
 	opts CacheOptions
 
 	batch int          // bytes that a builder sorts at a time
-	step  func(string) // for tests that crash a builder: called between its steps
+	step  func(string) // for tests, which crash or interrupt between steps
 }
 
 // ErrNoCache is returned by Refresh of a Cache that has no usable directory.
@@ -185,6 +185,7 @@ func (c *Cache) openGenerations() (gens []*generation, damaged map[uint64]error,
 		if err != nil {
 			return nil, nil, err
 		}
+		c.step("listed")
 		raced := false
 		for _, n := range l.generations {
 			if slices.Contains(l.bad, n) {
@@ -241,13 +242,13 @@ func (c *Cache) lock() (release func(), ok bool, err error) {
 	}
 	for {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
 	if err != nil {
 		_ = f.Close()
-		if err == unix.EWOULDBLOCK {
+		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, false, nil
 		}
 		return nil, false, fmt.Errorf("lock %s: %w", f.Name(), err)

@@ -324,3 +324,28 @@ func TestViewSurvivesRebuild(t *testing.T) {
 		t.Errorf("damaged: %v", d)
 	}
 }
+
+// TestViewRacesWithBuilder: between the View's listing and its opening a builder
+// replaces what was listed.
+func TestViewRacesWithBuilder(t *testing.T) {
+	w := newWorld()
+	w.add(testPack(1, 1, 2, 3))
+	c := testCache(t, CacheOptions{MaxGenerations: 1})
+	builder := must(OpenCache(c.dir, c.opts))
+	mustRefresh(t, builder, w.list(), w.load)
+	for races := range openAttempts {
+		w.add(testPack(2+races, 4+races))
+		listed := 0
+		c.step = func(step string) {
+			if listed++; step == "listed" && listed <= races {
+				w.add(testPack(100+races*10+listed, 100+races*10+listed))
+				mustRefresh(t, builder, w.list(), w.load)
+			}
+		}
+		mustRefresh(t, builder, w.list(), w.load)
+		v := mustView(t, c, w.list(), noLoad(t))
+		if _, ok := v.Find(chunkID(1), nil); !ok || listed != races+1 {
+			t.Errorf("found %v after reading the directory %d times", ok, listed)
+		}
+	}
+}

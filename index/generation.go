@@ -96,7 +96,7 @@ func openGeneration(path string, number uint64) (_ *generation, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // read only
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func readHeader(path string, f *os.File) (h header, err error) {
 		}
 		return h, fmt.Errorf("%w: %v", errDamaged, err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }() // of a read: nothing to lose
 	tx, err := db.Begin(false)
 	if err != nil {
 		return h, fmt.Errorf("%w: %v", errDamaged, err)
@@ -240,7 +240,7 @@ func (g *generation) eachFragment(fn func(fragmentEntry)) (err error) {
 	w := g.tree.walk(g.frags)
 	for n := uint32(0); ; n++ {
 		key, row, err := w.next()
-		if err == io.EOF && n == g.fragments {
+		if n == g.fragments && errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {

@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -30,7 +31,7 @@ func (g *generation) renumber(next *uint32, keep func(fragment uint32) (rank uin
 	w := g.tree.walk(g.packs)
 	for n := uint32(0); ; n++ {
 		key, row, err := w.next()
-		if err == io.EOF && n == g.packRows {
+		if n == g.packRows && errors.Is(err, io.EOF) {
 			return numbers, nil
 		}
 		if err != nil {
@@ -65,7 +66,7 @@ func (s *generationSource) next() (rec record, err error) {
 	defer catchFault(&err)
 	for {
 		key, row, err := s.walk.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if s.seen != s.g.entries {
 				return nil, fmt.Errorf("%w: %d entries of %d", errDamaged, s.seen, s.g.entries)
 			}
@@ -105,7 +106,7 @@ func (h *head) less(other *head) bool {
 // advance reads the next record; it returns false at the end.
 func (h *head) advance() (bool, error) {
 	rec, err := h.src.next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
 	if err != nil {

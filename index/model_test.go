@@ -26,7 +26,7 @@ func TestViewMatchesModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		open := func(maxGens int) *Cache {
 			c, err := OpenCache(dir, CacheOptions{FirstOffset: testFirst, MaxGenerations: maxGens})
 			if err != nil {
@@ -148,7 +148,7 @@ func TestManyBatchesAndTransactions(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	db := must(bbolt.Open(generationFiles(t, c)[0], 0, &bbolt.Options{ReadOnly: true, Timeout: 1}))
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	if err := db.View(func(tx *bbolt.Tx) error {
 		for err := range tx.Check() {
 			t.Errorf("bbolt check: %v", err)

@@ -183,7 +183,7 @@ func viewError(c *Cache, w *world, listed []digest.ID) error {
 	if err != nil {
 		return err
 	}
-	defer v.Close()
+	defer func() { _ = v.Close() }()
 	for id, locs := range w.locations(listed...) {
 		if got, ok := v.Find(id, nil); !ok || !slices.Contains(locs, got) {
 			return fmt.Errorf("%s: found %+v, %v; it is at %+v; damaged %v", id.Short(), got, ok, locs, v.Damaged())

@@ -3,6 +3,7 @@ package index
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -118,7 +119,7 @@ type runSource struct {
 }
 
 func (s *runSource) next() (record, error) {
-	if _, err := io.ReadFull(s.r, s.buf[:recordSize]); err == io.EOF {
+	if _, err := io.ReadFull(s.r, s.buf[:recordSize]); errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	} else if err != nil {
 		return nil, fmt.Errorf("read run: %w", err)

@@ -23,8 +23,7 @@ type finder struct {
 	prev  *previous // nil: none
 	packs *packSet
 
-	mu      sync.Mutex
-	present map[digest.ID]bool // packs known from the previous manifest only
+	present sync.Map // digest.ID → func() bool: packs known from the previous manifest only
 }
 
 // newFinder looks at gc/ and then at index/. In this order: were index/ listed
@@ -35,7 +34,7 @@ func (r *Repo) newFinder(ctx context.Context, prev *previous, packs *packSet) (*
 	if err != nil {
 		return nil, err
 	}
-	f := &finder{r: r, ctx: ctx, gc: gc, prev: prev, packs: packs, present: make(map[digest.ID]bool)}
+	f := &finder{r: r, ctx: ctx, gc: gc, prev: prev, packs: packs}
 	listed, err := r.listFragments(ctx)
 	if err != nil {
 		return nil, err
@@ -112,15 +111,14 @@ func (f *finder) usablePack(id digest.ID) bool {
 	if f.gc.packs[id] {
 		return false
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	ok, asked := f.present[id]
+	ask, asked := f.present.Load(id)
 	if !asked {
-		_, err := f.r.st.Stat(f.ctx, packKey(id))
-		ok = err == nil
-		f.present[id] = ok
+		ask, _ = f.present.LoadOrStore(id, sync.OnceValue(func() bool {
+			_, err := f.r.st.Stat(f.ctx, packKey(id))
+			return err == nil
+		}))
 	}
-	return ok
+	return ask.(func() bool)()
 }
 
 func (r *Repo) listFragments(ctx context.Context) ([]index.FragmentInfo, error) {

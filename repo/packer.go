@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/manifest"
@@ -14,8 +16,9 @@ import (
 	"github.com/gpdedup/gpdedup/storage"
 )
 
-// uploadsInFlight bounds the packs that are being stored while the next is filled.
-const uploadsInFlight = 2
+// uploadWindow bounds the bytes of packs that are being stored while the next is
+// filled: several small ones, or one large one.
+const uploadWindow = 24 << 20
 
 // packer is the last stage of a write: it fills packs with new chunks in the
 // stream's order, stores them, names them in index fragments, and keeps the
@@ -33,7 +36,7 @@ type packer struct {
 	putSum  int64  // bytes of packs finished so far
 
 	uploads   sync.WaitGroup
-	limit     chan struct{}
+	limit     *semaphore.Weighted
 	mu        sync.Mutex
 	failed    error    // of an upload
 	memory    [][]byte // of packs that are stored
@@ -49,7 +52,7 @@ type packer struct {
 
 func newPacker(ctx context.Context, w *writer, f *finder) *packer {
 	return &packer{
-		w: w, ctx: ctx, finder: f, list: newRowList(w), limit: make(chan struct{}, uploadsInFlight),
+		w: w, ctx: ctx, finder: f, list: newRowList(w), limit: semaphore.NewWeighted(uploadWindow),
 		own: recentPlaces{generation: recentGeneration}, attempt: newID().String()[:16],
 	}
 }
@@ -130,16 +133,15 @@ func (p *packer) flush() error {
 	p.putSum += int64(len(object))
 	p.w.stats.NewStored += uint64(len(object))
 	p.finished++
-	select {
-	case p.limit <- struct{}{}:
-	case <-p.ctx.Done():
+	weight := min(int64(len(object)), uploadWindow)
+	if err := p.limit.Acquire(p.ctx, weight); err != nil {
 		return context.Cause(p.ctx)
 	}
 	p.uploads.Go(func() {
 		err := p.w.r.st.Put(p.ctx, packKey(dir.ID), object)
+		defer p.limit.Release(weight)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		<-p.limit
 		if err != nil {
 			p.failed = err
 			return

@@ -19,7 +19,7 @@ const (
 	// blocksInFlight bounds the blocks that a stream is read into.
 	blocksInFlight = 4
 	// chunksInFlight bounds the chunks between the cutter and the packer.
-	chunksInFlight = 64
+	chunksInFlight = 32
 )
 
 // job is one chunk on its way from the cutter through a worker to the packer.

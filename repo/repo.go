@@ -44,7 +44,7 @@ type Limits struct {
 	FragmentEntries int           // entries of an index fragment; 32768
 	CheckpointBytes int64         // 64 GiB
 	CheckpointTime  time.Duration // 1 h
-	ReadWindow      int64         // bytes in flight while restoring; 64 MiB
+	ReadWindow      int64         // bytes in flight while restoring; 32 MiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -67,7 +67,7 @@ func (l Limits) withDefaults() Limits {
 		l.CheckpointTime = time.Hour
 	}
 	if l.ReadWindow == 0 {
-		l.ReadWindow = 64 << 20
+		l.ReadWindow = 32 << 20
 	}
 	return l
 }

@@ -113,7 +113,7 @@ type restorer struct {
 
 const (
 	// maxRun bounds the content of a run in bytes, unless it is a single chunk.
-	maxRun = 8 << 20
+	maxRun = 2 << 20
 	// maxGap is how many bytes of a pack are read in vain rather than asked for
 	// separately.
 	maxGap = 128 << 10
