@@ -62,8 +62,9 @@ const readSize = 1 << 20
 // returned are.
 type Cutter struct {
 	src     io.Reader
+	params  Params
 	pool    *Pool
-	base    *chunker.BaseChunker
+	base    *chunker.BaseChunker // made when first needed: its tables take a while
 	predict Predictor
 	namer   *digest.Hasher
 
@@ -78,10 +79,7 @@ type Cutter struct {
 // NewCutter returns a cutter that reads src to its end. predict may be nil; else
 // namer is what predictions are checked with.
 func NewCutter(src io.Reader, p Params, pool *Pool, predict Predictor, namer *digest.Hasher) *Cutter {
-	return &Cutter{
-		src: src, pool: pool, predict: predict, namer: namer,
-		base: chunker.NewBase(p.Polynomial, chunker.WithBaseAverageBits(p.Bits), chunker.WithBaseBoundaries(p.Min, p.Max)),
-	}
+	return &Cutter{src: src, params: p, pool: pool, predict: predict, namer: namer}
 }
 
 // Next returns the next chunk, or io.EOF after the last. The chunks of a stream,
@@ -101,8 +99,9 @@ func (c *Cutter) Next() (Chunk, error) {
 			}
 			c.asked = true
 		}
-		if window := c.window(); len(window) > c.scanned {
-			if i := c.base.NextSplitPoint(window[c.scanned:]); i >= 0 {
+		// What is left at the end and no longer than a chunk must be has no cut.
+		if window := c.window(); len(window) > c.scanned && (!c.eof || uint(len(window)) > c.params.Min) {
+			if i := c.splitPoint(window[c.scanned:]); i >= 0 {
 				return c.emit(c.scanned + i), nil
 			}
 			c.scanned = len(window)
@@ -118,6 +117,14 @@ func (c *Cutter) Next() (Chunk, error) {
 			return Chunk{}, err
 		}
 	}
+}
+
+func (c *Cutter) splitPoint(window []byte) int {
+	if c.base == nil {
+		c.base = chunker.NewBase(c.params.Polynomial,
+			chunker.WithBaseAverageBits(c.params.Bits), chunker.WithBaseBoundaries(c.params.Min, c.params.Max))
+	}
+	return c.base.NextSplitPoint(window)
 }
 
 // tryPrediction returns the predicted chunk if the bytes at hand have its name;

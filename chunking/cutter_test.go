@@ -1,0 +1,226 @@
+package chunking
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"testing/iotest"
+
+	"github.com/restic/chunker"
+	"pgregory.net/rapid"
+
+	"github.com/gpdedup/gpdedup/digest"
+)
+
+const testPol = chunker.Pol(0x3DA3358B4DC173)
+
+var key = [32]byte{7}
+
+func random(seed uint64, n int) []byte {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	out := make([]byte, n)
+	for i := range out {
+		out[i] = byte(rng.Uint32())
+	}
+	return out
+}
+
+// lengths cuts data with the cutter.
+func lengths(t interface{ Fatal(...any) }, data []byte, src io.Reader, p Params, predict Predictor) (cuts []int, ids []digest.ID) {
+	c := NewCutter(src, p, NewPool(context.Background(), 3, int(p.Max)), predict, digest.NewHasher(key))
+	h := digest.NewHasher(key)
+	at := 0
+	for {
+		chunk, err := c.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if chunk.Position != len(cuts) {
+			t.Fatal("wrong position", chunk.Position)
+		}
+		if !bytes.Equal(chunk.Data, data[at:at+len(chunk.Data)]) {
+			t.Fatal("chunk is not the next piece of the stream")
+		}
+		id := h.Sum(chunk.Data)
+		if chunk.Named && chunk.ID != id {
+			t.Fatal("predicted chunk has a wrong name")
+		}
+		at += len(chunk.Data)
+		cuts, ids = append(cuts, len(chunk.Data)), append(ids, id)
+		chunk.Release()
+	}
+	if at != len(data) {
+		t.Fatal("chunks end at", at, "of", len(data))
+	}
+	return cuts, ids
+}
+
+// reference cuts data with the library's own streaming chunker.
+func reference(t interface{ Fatal(...any) }, data []byte, p Params) (cuts []int) {
+	c := chunker.New(bytes.NewReader(data), p.Polynomial, chunker.WithAverageBits(p.Bits), chunker.WithBoundaries(p.Min, p.Max))
+	for {
+		chunk, err := c.Next(nil)
+		if errors.Is(err, io.EOF) {
+			return cuts
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cuts = append(cuts, int(chunk.Length))
+	}
+}
+
+func equal[T comparable](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func params(t *rapid.T) Params {
+	lo := uint(rapid.IntRange(64, 4096).Draw(t, "min"))
+	return Params{
+		Polynomial: testPol, Min: lo, Max: lo * uint(rapid.IntRange(1, 32).Draw(t, "max")),
+		Bits: rapid.IntRange(6, 14).Draw(t, "bits"),
+	}
+}
+
+// TestCutsAreTheLibrarys: whatever the parameters, the length, and the pieces in
+// which the stream arrives.
+func TestCutsAreTheLibrarys(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := params(t)
+		n := rapid.OneOf(rapid.SampledFrom([]int{0, 1, int(p.Min) - 1, int(p.Min), int(p.Min) + 1, int(p.Max), int(p.Max) + 1}),
+			rapid.IntRange(0, 300_000)).Draw(t, "n")
+		data := random(rapid.Uint64().Draw(t, "seed"), n)
+		var src io.Reader = bytes.NewReader(data)
+		if rapid.Bool().Draw(t, "half") {
+			src = iotest.HalfReader(src)
+		}
+		got, _ := lengths(t, data, src, p, nil)
+		if want := reference(t, data, p); !equal(got, want) {
+			t.Fatalf("cuts %v, want %v", got, want)
+		}
+	})
+}
+
+// TestLongStream runs over many blocks.
+func TestLongStream(t *testing.T) {
+	data := random(1, 20<<20)
+	p := Params{Polynomial: testPol, Min: 128 << 10, Max: 2 << 20, Bits: 17}
+	got, _ := lengths(t, data, bytes.NewReader(data), p, nil)
+	if want := reference(t, data, p); !equal(got, want) {
+		t.Fatalf("cuts %v, want %v", got, want)
+	}
+}
+
+// list predicts that a stream repeats another, chunk by chunk, from wherever the
+// other had the chunk that the test says it is at.
+type list struct {
+	ids     []digest.ID
+	lengths []int
+	offset  int
+	missed  int
+}
+
+func (l *list) Predict(position int) (digest.ID, int, bool) {
+	row := position + l.offset
+	if row < 0 || row >= len(l.ids) {
+		return digest.ID{}, 0, false
+	}
+	return l.ids[row], l.lengths[row], row == len(l.ids)-1
+}
+
+func (l *list) Missed(int) { l.missed++ }
+
+// TestPredictionChangesNothing: right or wrong, predictions give the cuts that the
+// fingerprint gives.
+func TestPredictionChangesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := params(t)
+		before := random(rapid.Uint64().Draw(t, "seed"), rapid.IntRange(0, 100_000).Draw(t, "n"))
+		after := bytes.Clone(before)
+		if at := rapid.IntRange(0, len(before)).Draw(t, "at"); rapid.Bool().Draw(t, "cut") {
+			after = after[:at]
+		} else {
+			after = append(after[:at:at], append(random(1, rapid.IntRange(0, 5000).Draw(t, "more")), after[at:]...)...)
+		}
+		cuts, ids := lengths(t, before, bytes.NewReader(before), p, nil)
+		l := &list{ids: ids, lengths: cuts, offset: rapid.IntRange(-2, 2).Draw(t, "offset")}
+		got, _ := lengths(t, after, bytes.NewReader(after), p, l)
+		if want := reference(t, after, p); !equal(got, want) {
+			t.Fatalf("cuts %v, want %v", got, want)
+		}
+	})
+}
+
+// TestUnchangedStreamIsPredictedThroughout: the fingerprint is never asked.
+func TestUnchangedStreamIsPredictedThroughout(t *testing.T) {
+	data := random(3, 12<<20)
+	p := Params{Polynomial: testPol, Min: 32 << 10, Max: 512 << 10, Bits: 15}
+	cuts, ids := lengths(t, data, bytes.NewReader(data), p, nil)
+	l := &list{ids: ids, lengths: cuts}
+	c := NewCutter(bytes.NewReader(data), p, NewPool(context.Background(), 3, int(p.Max)), l, digest.NewHasher(key))
+	for range cuts {
+		chunk, err := c.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !chunk.Named {
+			t.Fatalf("chunk %d was not predicted", chunk.Position)
+		}
+		chunk.Release()
+	}
+	if c.base != nil || l.missed != 0 {
+		t.Errorf("the fingerprint was computed, %d predictions missed", l.missed)
+	}
+}
+
+// TestReadErrorIsNotTheEnd: what a source gave before it failed is no stream.
+func TestReadErrorIsNotTheEnd(t *testing.T) {
+	cause := errors.New("broken")
+	p := Params{Polynomial: testPol, Min: 64, Max: 1 << 20, Bits: 10}
+	c := NewCutter(io.MultiReader(bytes.NewReader(random(1, 100)), iotest.ErrReader(cause)), p,
+		NewPool(context.Background(), 2, int(p.Max)), nil, nil)
+	for {
+		_, err := c.Next()
+		if errors.Is(err, io.EOF) {
+			t.Fatal("a broken source ended like a whole one")
+		}
+		if err != nil {
+			if !errors.Is(err, cause) {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+}
+
+// TestPoolEndsWithItsContext: a cutter that waits for memory is not stuck.
+func TestPoolEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p := Params{Polynomial: testPol, Min: 1 << 20, Max: 4 << 20, Bits: 20}
+	data := random(1, 40<<20)
+	c := NewCutter(bytes.NewReader(data), p, NewPool(ctx, 2, int(p.Max)), nil, nil)
+	cause := errors.New("enough")
+	cancel(cause)
+	for range len(data) {
+		if _, err := c.Next(); err != nil { // chunks are never released
+			if !errors.Is(err, cause) {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+}
