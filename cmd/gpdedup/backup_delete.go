@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/gpdedup/gpdedup/plugin/backups"
+	"github.com/gpdedup/gpdedup/repo"
+)
+
+// BackupDeleteCmd is gpdedup backup delete.
+type BackupDeleteCmd struct {
+	Timestamps []string `arg:"" name:"timestamp" help:"The backups' timestamps, 14 digits each."`
+}
+
+// Help shows examples.
+func (BackupDeleteCmd) Help() string {
+	return `A deleted backup cannot be restored any more, from this moment on. Its space is freed
+later, and until then 'gpdedup backup undelete' brings it back. A backup that
+incremental ones build on is deleted too, and they are named.
+
+Examples:
+
+	gpdedup backup delete 20261121213355
+	gpdedup backup delete 20261121213355 20261122213355
+`
+}
+
+type backupDeleteReport struct {
+	Namespace  string   `json:"namespace"`
+	Deleted    []string `json:"deleted"`
+	Already    []string `json:"already_deleted"`
+	Dependents []string `json:"dependents"` // backups that have lost what they build on
+}
+
+// Run deletes backups.
+func (c *BackupDeleteCmd) Run(g *Globals) error {
+	if err := checkTimestamps("delete backup", c.Timestamps...); err != nil {
+		return err
+	}
+	r, err := g.Open("gc")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	report, err := c.delete(g.Context(), r, g.Namespace)
+	if err != nil {
+		return fmt.Errorf("delete backup: %w", err)
+	}
+	return g.Print(report, func(w io.Writer) {
+		for _, ts := range report.Deleted {
+			fmt.Fprintf(w, "deleted %s\n", ts)
+		}
+		for _, ts := range report.Already {
+			fmt.Fprintf(w, "%s was deleted already\n", ts)
+		}
+		if len(report.Dependents) > 0 {
+			fmt.Fprintf(w, "these build on what was deleted and cannot be restored without it: %s\n", strings.Join(report.Dependents, ", "))
+		}
+	})
+}
+
+func (c *BackupDeleteCmd) delete(ctx context.Context, r *repo.Repo, namespace string) (*backupDeleteReport, error) {
+	deleted, err := backupState(ctx, r, namespace, c.Timestamps)
+	if err != nil {
+		return nil, err
+	}
+	report := &backupDeleteReport{Namespace: namespace, Deleted: []string{}, Already: []string{}, Dependents: []string{}}
+	for _, ts := range c.Timestamps {
+		if deleted[ts] {
+			report.Already = append(report.Already, ts)
+			continue
+		}
+		deleted[ts] = true
+		if err := r.Delete(ctx, repo.Name{Class: repo.Backup, Namespace: namespace, Group: ts}); err != nil {
+			return nil, err
+		}
+		report.Deleted = append(report.Deleted, ts)
+	}
+	for _, ts := range report.Deleted {
+		names, err := backups.Dependents(ctx, r, namespace, ts)
+		if err != nil {
+			return nil, err
+		}
+		report.Dependents = append(report.Dependents, names...)
+	}
+	slices.Sort(report.Dependents)
+	report.Dependents = slices.Compact(report.Dependents)
+	return report, nil
+}
+
+// BackupUndeleteCmd is gpdedup backup undelete.
+type BackupUndeleteCmd struct {
+	Timestamps []string `arg:"" name:"timestamp" help:"The backups' timestamps, 14 digits each."`
+}
+
+// Help shows examples.
+func (BackupUndeleteCmd) Help() string {
+	return `Deleted backups stay in the repository for a while: 'gpdedup backup list --deleted'.
+
+Example:
+
+	gpdedup backup undelete 20261121213355
+`
+}
+
+type backupUndeleteReport struct {
+	Namespace string   `json:"namespace"`
+	Undeleted []string `json:"undeleted"`
+}
+
+// Run brings deleted backups back.
+func (c *BackupUndeleteCmd) Run(g *Globals) error {
+	if err := checkTimestamps("undelete backup", c.Timestamps...); err != nil {
+		return err
+	}
+	r, err := g.Open("gc")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := backupState(g.Context(), r, g.Namespace, c.Timestamps); err != nil {
+		return fmt.Errorf("undelete backup: %w", err)
+	}
+	report := &backupUndeleteReport{Namespace: g.Namespace, Undeleted: []string{}}
+	for _, ts := range c.Timestamps {
+		err := r.Undelete(g.Context(), repo.Name{Class: repo.Backup, Namespace: g.Namespace, Group: ts})
+		if errors.Is(err, repo.ErrTooLate) {
+			return repo.WithHint(err, "its space is being freed; it cannot be brought back")
+		}
+		if err != nil {
+			return err
+		}
+		report.Undeleted = append(report.Undeleted, ts)
+	}
+	return g.Print(report, func(w io.Writer) {
+		for _, ts := range report.Undeleted {
+			fmt.Fprintf(w, "undeleted %s\n", ts)
+		}
+	})
+}

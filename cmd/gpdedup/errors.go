@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/gpdedup/gpdedup/plugin"
+	"github.com/gpdedup/gpdedup/repo"
+)
+
+// usageError returns an error that the user can only mend by asking otherwise, and
+// says how.
+func usageError(text, hint string) error {
+	err := plugin.Usage(errors.New(text))
+	if hint != "" {
+		err = repo.WithHint(err, hint)
+	}
+	return err
+}
+
+// parseError turns kong's complaint into one of ours, which says what was being
+// asked and where help is to be found.
+func parseError(err error) error {
+	command := ""
+	var p *kong.ParseError
+	if errors.As(err, &p) {
+		for _, step := range p.Context.Path {
+			if step.Command != nil {
+				command += step.Command.Name + " "
+			}
+		}
+	}
+	command = strings.TrimSpace(command)
+	text := err.Error()
+	if command != "" {
+		text = command + ": " + text
+	}
+	return usageError(text, strings.Join(strings.Fields("gpdedup "+command+" --help"), " "))
+}
+
+// oneLine makes what comes from names and errors fit on a line, and keeps control
+// characters off the terminal.
+func oneLine(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}

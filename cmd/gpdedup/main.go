@@ -1,0 +1,101 @@
+// Command gpdedup is the deduplicating backup repository's command line and, under
+// the names that gpbackup calls, its storage plugin.
+//
+// Each group of commands has a file of its own. A command is a struct whose fields
+// are its flags and arguments, and whose Run calls the package that does the work.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
+	"github.com/gpdedup/gpdedup/plugin"
+)
+
+// version is set by the linker.
+var version = "0.1.0-dev"
+
+// CLI is the command line.
+type CLI struct {
+	Globals
+
+	RepoGroup RepoCmd    `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
+	Backup    BackupCmd  `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
+	Stream    StreamCmd  `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
+	Version   VersionCmd `cmd:"" help:"Print the version."`
+	Help      HelpCmd    `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
+}
+
+func main() {
+	debug.SetTraceback("none") // what a bug leaves on the screen is one line
+	limitGarbage()
+	defer func() {
+		if r := recover(); r != nil {
+			plugin.Report(os.Stderr, fmt.Errorf("internal error: %v", r))
+			os.Exit(plugin.ExitFailed)
+		}
+	}()
+	if handled, code := pluginCommand(os.Args[1:]); handled {
+		os.Exit(code)
+	}
+	os.Exit(run(os.Args[1:]))
+}
+
+// limitGarbage keeps the heap near what is in use: most of it is a few large
+// buffers, so collecting often costs little, and the database next to us needs
+// its memory.
+func limitGarbage() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(20)
+	}
+}
+
+// run runs one command and returns the exit code.
+func run(args []string) int {
+	signals := catchSignals(context.Background())
+	err := runCommand(signals.Context, args)
+	if err != nil {
+		signals.DieIfAsked()
+		plugin.Report(os.Stderr, err)
+	}
+	return plugin.ExitCode(err)
+}
+
+func runCommand(ctx context.Context, args []string) error {
+	cli := &CLI{}
+	parser, err := newParser(cli)
+	if err != nil {
+		return fmt.Errorf("internal error: %w", err)
+	}
+	if len(args) == 0 {
+		return usageError("no command is given", "gpdedup --help")
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return parseError(err)
+	}
+	g := &cli.Globals
+	g.ctx, g.stdout, g.screen = ctx, os.Stdout, screen.New(os.Stderr)
+	g.log = newLogger(g)
+	if err := g.settle(os.Getenv); err != nil {
+		return err
+	}
+	return command.Run(g)
+}
+
+func newParser(cli *CLI) (*kong.Kong, error) {
+	return kong.New(cli,
+		kong.Name("gpdedup"),
+		kong.Description("A deduplicating repository for backups, and gpbackup's plugin to it."),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "repository", Title: "The repository (flags go before the environment, that before --config):"},
+			{Key: "output", Title: "Output:"},
+		}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
+	)
+}

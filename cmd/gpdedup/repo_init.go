@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
+	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/storage"
+	"github.com/gpdedup/gpdedup/storage/local"
+	"github.com/gpdedup/gpdedup/storage/target"
+)
+
+// RepoInitCmd is gpdedup repo init.
+type RepoInitCmd struct {
+	NoEncryption bool   `name:"no-encryption" help:"Make a repository that whoever has the storage can read."`
+	ChunkSize    string `name:"chunk-size" default:"256KiB" placeholder:"SIZE" help:"Mean size of a chunk, 16KiB to 4MiB. It cannot be changed later."`
+}
+
+// Help shows examples.
+func (RepoInitCmd) Help() string {
+	return `The directory is made if it is missing; the one it lies in must exist. A directory
+that exists must be empty. The key file is written if it does not exist; it is then all
+that opens the repository, so keep a copy of it in another place. Where there is a
+repository already, or anything else, nothing is changed and the exit code is 2.
+
+Examples:
+
+	gpdedup repo init --repo /backup/gpdedup --key-file /etc/gpdedup.key
+	gpdedup repo init --repo /backup/gpdedup --password-command 'vault read …'
+	gpdedup repo init --repo /backup/gpdedup --no-encryption
+`
+}
+
+type initReport struct {
+	ID             string `json:"id"`
+	Location       string `json:"location"`
+	Encryption     string `json:"encryption"`
+	ChunkSize      int    `json:"chunk_size"`
+	KeyFile        string `json:"key_file,omitempty"`
+	KeyFileCreated bool   `json:"key_file_created"`
+}
+
+// Run makes a repository.
+func (c *RepoInitCmd) Run(g *Globals) (err error) {
+	if err := g.needRepo(); err != nil {
+		return err
+	}
+	secret, err := c.chooseSecret(g)
+	if err != nil {
+		return err
+	}
+	chunkSize, err := c.chunkSize()
+	if err != nil {
+		return err
+	}
+	st, err := createStorage(g)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	report := initReport{Location: st.Location(), KeyFile: secret.KeyFile}
+	if secret.KeyFile != "" {
+		if report.KeyFileCreated, err = ensureKeyFile(secret.KeyFile); err != nil {
+			return err
+		}
+	}
+	config, err := repo.Init(g.Context(), st, repo.InitOptions{Secret: secret, ChunkSize: chunkSize, Now: time.Now()})
+	if err != nil {
+		if report.KeyFileCreated && repo.Hint(err) == "" {
+			// It is never removed: somebody else may have begun to use it.
+			err = repo.WithHint(err, "the new key file "+secret.KeyFile+" is good; another attempt will use it")
+		}
+		return err
+	}
+	report.ID, report.Encryption, report.ChunkSize = config.IDHex, config.Encryption, config.Chunks.Mean()
+	return g.Print(report, report.write)
+}
+
+func (r *initReport) write(w io.Writer) {
+	say(w, "made repository %.8s at %s: encryption %s, chunks of %s", r.ID, r.Location, r.Encryption, formatBytes(r.ChunkSize))
+	if r.KeyFileCreated {
+		say(w, "wrote a new key to %s", r.KeyFile)
+		say(w, "keep a copy of it in another place: without it nobody can read the repository")
+	}
+}
+
+// chooseSecret returns what will open the repository; zero is no encryption, which
+// must be asked for.
+func (c *RepoInitCmd) chooseSecret(g *Globals) (repo.Secret, error) {
+	if c.NoEncryption {
+		if g.KeyFile != "" || g.PasswordFile != "" || g.PasswordCommand != "" {
+			return repo.Secret{}, usageError("init repository: both a key and --no-encryption are given", "choose one")
+		}
+		return repo.Secret{}, nil
+	}
+	if g.secret.IsZero() {
+		return repo.Secret{}, usageError("init repository: nothing says how it is to be encrypted",
+			"give --key-file FILE, --password-file FILE or --password-command COMMAND, or else --no-encryption")
+	}
+	return g.secret, nil
+}
+
+func (c *RepoInitCmd) chunkSize() (int, error) {
+	n, err := size.Parse(c.ChunkSize)
+	if err != nil {
+		return 0, usageError("init repository: --chunk-size: "+err.Error(), "")
+	}
+	if n < repo.MinChunkSize || n > repo.MaxChunkSize {
+		return 0, usageError(fmt.Sprintf("init repository: --chunk-size: %s is not between 16KiB and 4MiB", c.ChunkSize), "")
+	}
+	return int(n), nil
+}
+
+// createStorage makes the place for the repository, and says which of the reasons
+// why it cannot be there is the case.
+func createStorage(g *Globals) (storage.Storage, error) {
+	// Create says only that something is there; what, the user should know.
+	if st, err := target.Open(g.Repo); err == nil {
+		defer st.Close()
+		if _, err := st.Stat(g.Context(), "config"); err == nil {
+			return nil, usageError(fmt.Sprintf("init repository: %s: holds a repository already", st.Location()),
+				"use it as it is, or give another --repo; 'gpdedup repo info' shows it")
+		}
+	}
+	st, err := target.Create(g.Repo)
+	switch {
+	case errors.Is(err, local.ErrNotEmpty):
+		return nil, fmt.Errorf("init repository: %w: %w", usageError("not here", "give a --repo that is empty or does not exist yet"), err)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, repo.WithHint(fmt.Errorf("init repository: %w", err), "make the directory that it is to lie in, or mount what is to be mounted there")
+	case err != nil:
+		return nil, fmt.Errorf("init repository: %w", err)
+	}
+	return st, nil
+}
+
+// ensureKeyFile writes a key file unless there is one.
+func ensureKeyFile(path string) (created bool, err error) {
+	err = repo.CreateKeyFile(path)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrExist):
+		return false, nil
+	case errors.Is(err, fs.ErrNotExist):
+		err = repo.WithHint(err, "make "+filepath.Dir(path)+" first")
+	}
+	return false, fmt.Errorf("init repository: %w", err)
+}

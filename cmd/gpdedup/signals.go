@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// grace is how long a command may take to end after it was asked to. What it is
+// stuck in by then, say a network file system, will not end soon; and to be killed
+// is always safe.
+const grace = 5 * time.Second
+
+// signals ends a context when the process is asked to end.
+type signals struct {
+	Context context.Context //nolint:containedctx // of the process
+
+	mu  sync.Mutex
+	got syscall.Signal
+}
+
+// catchSignals waits for SIGINT and SIGTERM, unless the process was started with
+// them ignored. A second one ends the process at once.
+func catchSignals(parent context.Context) *signals {
+	ctx, cancel := context.WithCancelCause(parent)
+	s := &signals{Context: ctx}
+	incoming := make(chan os.Signal, 1)
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		if !signal.Ignored(sig) {
+			signal.Notify(incoming, sig)
+		}
+	}
+	go func() {
+		sig, _ := (<-incoming).(syscall.Signal)
+		s.mu.Lock()
+		s.got = sig
+		s.mu.Unlock()
+		cancel(errors.New("ended by " + signalName(sig)))
+		signal.Stop(incoming)
+		time.Sleep(grace)
+		s.DieIfAsked()
+	}()
+	return s
+}
+
+// DieIfAsked ends the process by the signal that it got, if it got one: whoever
+// waits for it, a shell in a loop for instance, is then told why it ended.
+func (s *signals) DieIfAsked() {
+	s.mu.Lock()
+	sig := s.got
+	s.mu.Unlock()
+	if sig == 0 {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "gpdedup: ended by %s\n", signalName(sig))
+	signal.Reset(sig)
+	_ = syscall.Kill(os.Getpid(), sig)
+	time.Sleep(time.Second) // it is delivered to some thread, in a moment
+	os.Exit(128 + int(sig))
+}
+
+func signalName(sig syscall.Signal) string {
+	if sig == syscall.SIGINT {
+		return "SIGINT"
+	}
+	return "SIGTERM"
+}
+
+// interruptible returns a reader of in whose Read does not outlast the context,
+// even while in is a pipe that nobody writes to. What it was reading then is lost.
+func interruptible(ctx context.Context, in io.Reader) io.Reader {
+	r := &interruptibleReader{ctx: ctx, filled: make(chan filled), buf: make([]byte, 256<<10)}
+	r.ask = make(chan struct{}, 1)
+	go func() {
+		for range r.ask {
+			n, err := in.Read(r.buf)
+			select {
+			case r.filled <- filled{n, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return r
+}
+
+type interruptibleReader struct {
+	ctx    context.Context //nolint:containedctx // a reader's method has no room for it
+	ask    chan struct{}
+	filled chan filled
+	buf    []byte
+	rest   []byte
+	err    error
+}
+
+type filled struct {
+	n   int
+	err error
+}
+
+func (r *interruptibleReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 && r.err == nil {
+		select {
+		case r.ask <- struct{}{}:
+		case <-r.ctx.Done():
+			return 0, context.Cause(r.ctx)
+		}
+		select {
+		case f := <-r.filled:
+			r.rest, r.err = r.buf[:f.n], f.err
+		case <-r.ctx.Done():
+			return 0, context.Cause(r.ctx)
+		}
+	}
+	n := copy(p, r.rest)
+	if r.rest = r.rest[n:]; len(r.rest) > 0 {
+		return n, nil
+	}
+	return n, r.err
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/term"
+
+	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+)
+
+// StreamGetCmd is gpdedup stream get.
+type StreamGetCmd struct {
+	Stream string `arg:"" name:"name[@version]" help:"The stream; its newest version that is not deleted if none is given."`
+	Output string `short:"o" placeholder:"FILE" help:"Write to this file instead, which appears, or is replaced, only when all is written."`
+	Force  bool   `help:"Write to standard output even if it is a terminal."`
+}
+
+// Help shows examples.
+func (StreamGetCmd) Help() string {
+	return `Every byte is verified before it goes out. When something is damaged, what comes out
+ends before the damage, and the exit code is 4.
+
+Examples:
+
+	gpdedup stream get sales | psql sales
+	gpdedup stream get sales@20261121T213355.123456Z-9f3a --output sales.sql
+`
+}
+
+type getReport struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Bytes     uint64 `json:"bytes"`
+	Output    string `json:"output"`
+}
+
+// Run writes the stream out.
+func (c *StreamGetCmd) Run(g *Globals) error {
+	if c.Output != "" {
+		return c.toFile(g)
+	}
+	if err := c.toStdout(g); err != nil {
+		// Whoever reads our output should see its end before our complaint.
+		if out, ok := g.Stdout().(io.Closer); ok {
+			_ = out.Close() // it has failed already
+		}
+		return err
+	}
+	return nil
+}
+
+func (c *StreamGetCmd) toStdout(g *Globals) error {
+	if g.JSON() {
+		return usageError("get stream: --json is given, but standard output is for the data", "give --output FILE")
+	}
+	if f, ok := g.Stdout().(*os.File); ok && !c.Force && term.IsTerminal(int(f.Fd())) {
+		return usageError("get stream: standard output is a terminal", "redirect it, or give --output FILE or --force")
+	}
+	_, _, err := c.write(g, g.Stdout())
+	return err
+}
+
+// write writes the stream to out.
+func (c *StreamGetCmd) write(g *Globals, out io.Writer) (repo.Name, *manifest.Manifest, error) {
+	name, version, err := splitVersion(c.Stream)
+	if err != nil {
+		return repo.Name{}, nil, err
+	}
+	r, err := g.Open("read")
+	if err != nil {
+		return repo.Name{}, nil, err
+	}
+	defer r.Close()
+	ctx := g.Context()
+	n := repo.Name{Class: repo.Named, Namespace: g.Namespace, Group: name, Item: version}
+	if version == "" {
+		if n, err = newestVersion(ctx, r, g.Namespace, name); err != nil {
+			return n, nil, fmt.Errorf("get stream: %w", err)
+		}
+	}
+	m, err := r.Stream(ctx, n)
+	if err != nil {
+		if errors.Is(err, repo.ErrNoStream) {
+			err = repo.WithHint(err, "gpdedup stream list")
+		}
+		return n, nil, fmt.Errorf("get stream: %w", err)
+	}
+	update, done := g.Progress("reading "+name, int64(m.Length))
+	err = r.RestoreManifest(ctx, m, out, repo.RestoreOptions{Progress: update})
+	done()
+	if err != nil {
+		return n, nil, fmt.Errorf("get stream: %s: %w", n, err)
+	}
+	return n, m, nil
+}
+
+func newestVersion(ctx context.Context, r *repo.Repo, namespace, name string) (repo.Name, error) {
+	newest, some, err := newestVersions(ctx, r, namespace, name, 1)
+	switch {
+	case err != nil:
+		return repo.Name{}, err
+	case len(newest) > 0:
+		return newest[0], nil
+	case some:
+		return repo.Name{}, fmt.Errorf("%s: %w: every version", name, repo.ErrDeleted)
+	}
+	return repo.Name{}, noStream(name, namespace)
+}
+
+// noStream says that there is no stream, or no version, of that name.
+func noStream(name, namespace string) error {
+	return repo.WithHint(fmt.Errorf("%s: %w (namespace %s)", name, repo.ErrNoStream, namespace),
+		"'gpdedup stream list' shows what is there; --namespace chooses another cluster's")
+}
+
+// toFile writes the stream to a temporary file beside the one it is to become.
+func (c *StreamGetCmd) toFile(g *Globals) (err error) {
+	path, mode, err := outputPath(c.Output)
+	if err != nil {
+		return err
+	}
+	temporary := path + ".gpdedup-" + rand.Text()[:8]
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("get stream: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // what it holds is not wanted
+			_ = os.Remove(temporary)
+		}
+	}()
+	name, m, err := c.write(g, f)
+	if err != nil {
+		return err
+	}
+	// The name must not outlive a crash that the bytes do not.
+	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("get stream: %w", err)
+	}
+	if err = os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("get stream: %w", err)
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("get stream: %w", err)
+	}
+	report := getReport{Namespace: g.Namespace, Name: name.Group, Version: name.Item, Bytes: m.Length, Output: c.Output}
+	return g.Print(report, func(w io.Writer) {
+		say(w, "wrote %s to %s: %s", name, c.Output, formatBytes(m.Length))
+	})
+}
+
+// outputPath returns the file that a rename may replace, and the mode that a new
+// one gets.
+func outputPath(output string) (path string, mode fs.FileMode, err error) {
+	path, err = filepath.EvalSymlinks(output)
+	if errors.Is(err, fs.ErrNotExist) {
+		return output, 0o666, nil // less the umask
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("get stream: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", 0, fmt.Errorf("get stream: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", 0, usageError(fmt.Sprintf("get stream: %s: not a regular file, so it cannot be replaced", output), "write to standard output instead")
+	}
+	return path, info.Mode().Perm(), nil
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

@@ -1,0 +1,81 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// input reads a descriptor until its end or the end of a context. It makes nothing
+// of O_NONBLOCK, which would change the descriptor for everybody who shares it.
+type input struct {
+	ctx  context.Context //nolint:containedctx // a reader has no other way to be stopped
+	fd   int
+	wake [2]int // a pipe that is readable when the context has ended
+	stop func() bool
+}
+
+func newInput(ctx context.Context, fd int) (*input, error) {
+	in := &input{ctx: ctx, fd: fd}
+	if err := checkOpen(fd); err != nil {
+		return nil, err
+	}
+	if err := unix.Pipe2(in.wake[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("read stream: %w", err)
+	}
+	in.stop = context.AfterFunc(ctx, func() { _, _ = unix.Write(in.wake[1], []byte{0}) })
+	return in, nil
+}
+
+// Close ends the watch on the context. The wake pipe stays until the process ends:
+// the context's goroutine may be about to write to it.
+func (in *input) Close() { in.stop() }
+
+// checkOpen refuses a descriptor that nobody opened. Go's runtime opens /dev/null in
+// place of a closed standard input, for reading and writing, which no shell does;
+// without this a stream that was never there would be stored as an empty one.
+func checkOpen(fd int) error {
+	var null, st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("read stream: %w", err)
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return fmt.Errorf("read stream: %w", err)
+	}
+	isNull := unix.Stat("/dev/null", &null) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == null.Rdev
+	if isNull && flags&unix.O_ACCMODE == unix.O_RDWR {
+		return fmt.Errorf("read stream: standard input is closed")
+	}
+	return nil
+}
+
+// Read returns errors that are neither io.EOF nor io.ErrUnexpectedEOF, unless the
+// stream has ended.
+func (in *input) Read(b []byte) (int, error) {
+	fds := []unix.PollFd{{Fd: int32(in.fd), Events: unix.POLLIN}, {Fd: int32(in.wake[0]), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, -1)
+		if err != nil && err != unix.EINTR {
+			return 0, fmt.Errorf("wait for stream: %w", err)
+		}
+		if in.ctx.Err() != nil {
+			return 0, context.Cause(in.ctx)
+		}
+		if err != nil || fds[0].Revents == 0 {
+			continue
+		}
+		n, err := unix.Read(in.fd, b)
+		switch {
+		case err == unix.EINTR, err == unix.EAGAIN:
+			continue
+		case err != nil:
+			return 0, fmt.Errorf("read stream: %w", err)
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}

@@ -1,0 +1,89 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+var errInterrupted = errors.New("interrupted by a signal")
+
+// signals watches for the ones that end a process.
+type signals struct{ got atomic.Int32 }
+
+// signalGrace is how long after a signal a process may still clear away what it
+// was at. What hangs in a dead file system must not keep it alive.
+const signalGrace = 5 * time.Second
+
+// endings says how a command takes a signal that asks it to end.
+type endings struct {
+	// heedIgnored: even one that was inherited as ignored. The server's backends
+	// ignore some, and a stream that goes on past a cancel ends with a clean end of
+	// file that proves nothing. Elsewhere an ignored SIGHUP is the user's nohup.
+	heedIgnored bool
+	// atOnce: there is nothing to clear away, and a write to a full pipe that
+	// nobody reads would not end otherwise.
+	atOnce bool
+}
+
+// watchSignals cancels when the first signal comes.
+func watchSignals(cancel context.CancelCauseFunc, how endings) *signals {
+	s := &signals{}
+	c := make(chan os.Signal, 4)
+	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP} {
+		if how.heedIgnored || !signal.Ignored(sig) {
+			signal.Notify(c, sig)
+		}
+	}
+	// A broken pipe is an error of the write then, on standard error too, where it
+	// must not replace the exit code.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	go func() {
+		sig, ok := (<-c).(syscall.Signal)
+		if !ok {
+			return
+		}
+		s.got.Store(int32(sig))
+		if how.atOnce {
+			dieBy(sig)
+		}
+		cancel(errInterrupted)
+		select {
+		case <-c: // asked twice
+		case <-time.After(signalGrace):
+		}
+		dieBy(sig)
+	}()
+	return s
+}
+
+// signal returns the one that came, or 0.
+func (s *signals) signal() syscall.Signal { return syscall.Signal(s.got.Load()) }
+
+// dieBy ends the process the way the signal would have, so that a shell, and the
+// server behind it, can see that.
+func dieBy(sig syscall.Signal) {
+	// SIGQUIT would write a core file into the working directory, which is a
+	// database's.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // then with a core file
+	// signal.Reset would bring back Go's own handler, which prints a stack trace,
+	// or an inherited "ignore". All bytes zero is SIG_DFL without flags, in the
+	// layout of every architecture.
+	var fallback [16]uint64
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&fallback)), 0, 8, 0, 0)
+	if errno == 0 {
+		// Sent to this very thread, it is delivered before the call returns.
+		runtime.LockOSThread()
+		_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), sig) // if not, there is the exit
+	}
+	// Still here: process 1 of a container is not killed by its own signals.
+	os.Exit(128 + int(sig))
+}
