@@ -1,0 +1,100 @@
+# gpdedup: `make help` lists what there is to make.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := build
+
+# One word, as gpbackup wants it. Only the command line overrides it, never the environment.
+VERSION = $(or $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null),0.1.0-dev)
+
+FUZZTIME     ?= 20s
+BENCHTIME    ?= 1s
+SOAKTIMEOUT  ?= 60m
+PKG           = ./...
+# Where goroutines meet: these packages are tested a second time, under the race detector. `make test RACE=` goes without.
+RACE          = storage index repo chunking
+PG            = 15
+
+go-files      = find . -name '.?*' -prune -o -name build -prune -o -name '*.go' -print
+race-packages = $(patsubst %,./%/...,$(wildcard $(RACE)))
+
+# Debian packages that the tests need, each with what shows that it is there. The race detector needs a C compiler.
+debs = gzip=gzip zstd=zstd coreutils=sha256sum postgresql-$(PG)=/usr/lib/postgresql/$(PG)/bin/initdb \
+       $(if $(RACE),gcc=gcc libc6-dev=/usr/include/stdlib.h)
+
+# Tests of the command line take this binary. Run by hand, without it, they build their own.
+test bench soak: export GPDEDUP_BINARY = $(CURDIR)/gpdedup
+
+.PHONY: build
+build: ## the static binary ./gpdedup (the default)
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(firstword $(VERSION))' -o gpdedup ./cmd/gpdedup
+
+.PHONY: demo
+demo: build ## watch a repository at work on made-up backups
+	@go run ./bench/demo --gpdedup ./gpdedup
+
+.PHONY: test
+test: debs build vet lint-layers ## all tests, those of RACE's packages under the race detector too
+	@$(if $(race-packages),go test -race $(race-packages))
+	@go test ./...
+
+.PHONY: debs
+debs: # the Debian packages that the tests need
+	@tools/dev/debs $(debs)
+
+.PHONY: vet
+vet: ## go vet, the long tests included
+	@go vet ./...
+	@go vet -tags soak ./...
+
+.PHONY: lint-layers
+lint-layers: ## only the direction of the imports; takes a second
+	@go test ./tools/layers
+
+.PHONY: lint
+lint: lint-layers build/bin/golangci-lint build/bin/gofumpt ## golangci-lint and gofumpt, as pinned in tools/dev/go.mod
+	@ok=true; \
+	unformatted=$$($(go-files) | xargs -r build/bin/gofumpt -l); \
+	[ -z "$$unformatted" ] || { echo "not formatted, see make fmt:" $$unformatted >&2; ok=false; }; \
+	build/bin/golangci-lint run ./... || ok=false; \
+	$$ok
+
+.PHONY: fmt
+fmt: build/bin/gofumpt ## formats every Go file
+	@$(go-files) | xargs -r build/bin/gofumpt -w
+
+.PHONY: bench
+bench: build ## benchmarks of PKG, into build/bench.txt; the last ones become build/bench.old.txt
+	@mkdir -p build
+	@if [ -s build/bench.txt ]; then mv build/bench.txt build/bench.old.txt; fi
+	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PKG) | tee build/bench.txt
+
+.PHONY: benchstat
+benchstat: build/bin/benchstat ## compares the last two `make bench`
+	@build/bin/benchstat build/bench.old.txt build/bench.txt
+
+.PHONY: fuzz
+fuzz: ## every fuzz target of PKG, for FUZZTIME each
+	@tools/dev/fuzz $(FUZZTIME) $(PKG)
+
+.PHONY: soak
+soak: build ## all tests and the long proofs (tag soak), SOAKTIMEOUT for a package at most
+	@go test -tags soak -count 1 -timeout $(SOAKTIMEOUT) $(PKG)
+
+.PHONY: clean
+clean: ## removes what was built
+	@chmod -R u+w build 2>/dev/null || true
+	@rm -rf gpdedup build dist
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+# The tools are built once for every change of what is pinned.
+build/bin/golangci-lint: tool = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+build/bin/gofumpt:       tool = mvdan.cc/gofumpt
+build/bin/benchstat:     tool = golang.org/x/perf/cmd/benchstat
+build/bin/golangci-lint build/bin/gofumpt build/bin/benchstat: tools/dev/go.mod tools/dev/go.sum
+	@CGO_ENABLED=0 go build -C tools/dev -trimpath -buildvcs=false -ldflags '-s -w' -o '$(CURDIR)/$@' $(tool)
+	@touch $@
