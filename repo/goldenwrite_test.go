@@ -1,0 +1,192 @@
+package repo
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage/mem"
+)
+
+// goldenLimits make streams of some hundred kilobytes take all paths.
+var goldenLimits = Limits{
+	Inline: 1 << 10, SmallPack: 16 << 10, PackMin: 8 << 10, PackMax: 16 << 10,
+	DirectRows: 8, LeafMean: 4, FragmentEntries: 16,
+}
+
+// goldenText is text that compresses well, so that golden repositories stay small.
+func goldenText(seed uint64, n int) []byte {
+	random := randomText(seed, n/8)
+	var out []byte
+	for i := 0; len(out) < n; i = (i + 8) % (len(random) - 8) {
+		out = append(out, "1;2026-11-21 00:00:00+00;an order that was placed;"...)
+		out = append(out, random[i:i+8]...)
+		out = append(out, '\n')
+	}
+	return out[:n]
+}
+
+func writeGolden(t *testing.T, variant string) {
+	t.Helper()
+	dir := filepath.Join(goldenDir, variant)
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if variant == "keyfile" {
+		if err := CreateKeyFile(filepath.Join(dir, "key")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st := mem.New()
+	r := newTestRepo(t, st, goldenSecret(t, variant, dir), Options{Limits: goldenLimits, Version: "golden"})
+	origin := manifest.Origin{Host: "seg1.example", Path: "/data/primary/gpseg0/backups", Time: time.Unix(1795000000, 0).UTC()}
+	long := goldenText(3, 300<<10)
+	small := randomText(4, 8<<10)
+	var file goldenFile
+	for _, s := range []struct {
+		name     Name
+		data     []byte
+		wrapping manifest.Wrapping
+	}{
+		{backupName("20261121000000", "empty"), nil, manifest.Plain},
+		{backupName("20261121000000", "inline"), goldenText(1, 700), manifest.Plain},
+		{backupName("20261121000000", "small"), small, manifest.Zstd},
+		{backupName("20261121000000", "long"), long, manifest.Plain},
+		{backupName("20261121000000", "50% é.part-0123456789abcdef-0"), goldenText(2, 300), manifest.Gzip},
+		{backupName("20261120000000", "deleted"), goldenText(5, 500), manifest.Plain},
+		{Name{Named, "default", "notes/today", "1"}, goldenText(6, 40<<10), manifest.Plain},
+		{Name{Base, "default", "-1", "20261121T000000Z"}, goldenText(7, 900), manifest.Plain},
+	} {
+		put(t, r, s.name, s.data, WriteOptions{Origin: origin, Wrapping: s.wrapping})
+		file.Streams = append(file.Streams, goldenStream{Name: s.name})
+	}
+	broken := backupName("20261122000000", "long")
+	breakOff(t, st, r, broken, bytes.Repeat(long, 5), WriteOptions{Origin: origin})
+	for _, key := range st.Keys() {
+		if _, checkpoint, err := parseKey(key); err == nil && checkpoint {
+			file.Streams = append(file.Streams, goldenStream{Name: broken, Checkpoint: key})
+		}
+	}
+	writeGoldenGC(t, r)
+	for i := range file.Streams {
+		s := &file.Streams[i]
+		key := s.Name.Key()
+		if s.Checkpoint != "" {
+			key = s.Checkpoint
+		}
+		m, err := r.readManifest(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := describeGolden(t, r, m)
+		d.Name, d.Checkpoint, d.Deleted = s.Name, s.Checkpoint, s.Name.Item == "deleted"
+		*s = d
+		if s.Name.Item == "long" && s.Checkpoint == "" && (s.Packs < 3 || s.Leaves < 2) {
+			t.Fatalf("the long stream is too simple; try again: %+v", d)
+		}
+	}
+	gc, err := r.lookGC(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.GC = describeGoldenGC(gc)
+	text, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{"golden.json": append(text, '\n')}
+	for _, key := range st.Keys() {
+		if files["repo/"+key], err = st.Get(ctx, key, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// breakOff stores a stream that breaks off after its first checkpoint.
+func breakOff(t *testing.T, st *mem.Store, r *Repo, name Name, data []byte, o WriteOptions) {
+	t.Helper()
+	limits := r.opts.Limits
+	r.opts.Limits.CheckpointBytes = 600 << 10
+	published := make(chan struct{})
+	var once sync.Once
+	var put atomic.Bool
+	st.SetHook(func(op, key string) mem.Fault {
+		switch {
+		case op == "put" && checkpointSuffix.MatchString(key):
+			put.Store(true)
+		case op == "list" && put.Load(): // the look that follows
+			once.Do(func() { close(published) })
+		}
+		return mem.Fault{}
+	})
+	defer func() {
+		r.opts.Limits = limits
+		st.SetHook(nil)
+	}()
+	src := io.MultiReader(bytes.NewReader(data), waitReader{published}, errorReader{errors.New("cut off")})
+	if _, err := r.Write(ctx, name, src, o); err == nil {
+		t.Fatal("a broken stream was stored")
+	}
+}
+
+// waitReader is empty, and says so when the channel is closed.
+type waitReader struct{ until chan struct{} }
+
+func (w waitReader) Read([]byte) (int, error) {
+	<-w.until
+	return 0, io.EOF
+}
+
+// writeGoldenGC puts what a collector and delete_backup leave under gc/.
+func writeGoldenGC(t *testing.T, r *Repo) {
+	t.Helper()
+	m, err := r.Stream(ctx, backupName("20261121000000", "small"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, err := r.packsOf(ctx, m)
+	if err != nil || len(small) != 1 {
+		t.Fatal("the small stream is not one pack:", small, err)
+	}
+	condemned := gcList{
+		ids:   []digest.ID{small[0], digest.Sum([]byte("a pack that is gone"))},
+		roots: []string{"gp/default/20261119000000"},
+	}
+	lost := gcList{ids: []digest.ID{digest.Sum([]byte("a chunk that is lost"))}}
+	body, err := json.Marshal(tombstone{Time: time.Unix(1795000000, 0).UTC(), Host: "cdw.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, x := range map[string]struct {
+		kind    seal.Kind
+		payload []byte
+	}{
+		condemnedPrefix + "00112233445566778899aabbccddeeff":   {seal.Condemned, condemned.marshal()},
+		lostPrefix + "ffeeddccbbaa99887766554433221100":        {seal.Lost, lost.marshal()},
+		backupName("20261120000000", "deleted").tombstoneKey(): {seal.Tombstone, body},
+	} {
+		object, err := r.keys.SealDocument(x.kind, key, x.payload, r.enc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.st.Put(ctx, key, object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
