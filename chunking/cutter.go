@@ -13,7 +13,6 @@
 package chunking
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -185,16 +184,22 @@ func (c *Cutter) fill() error {
 		c.block, c.pos, c.end = next, 0, n
 	}
 	space := c.block.buf[c.end:min(len(c.block.buf), c.end+readSize)]
-	n, err := io.ReadFull(c.src, space)
-	c.end += n
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, io.EOF) && n == 0, errors.Is(err, io.ErrUnexpectedEOF):
-		c.eof = true
-		return nil
+	for len(space) > 0 {
+		n, err := c.src.Read(space)
+		space = space[n:]
+		c.end += n
+		// Only io.EOF itself is the end. io.ReadFull would say io.ErrUnexpectedEOF
+		// of a short last block, and that is what a decompressor says of a
+		// container that is cut short.
+		if err == io.EOF { //nolint:errorlint // a wrapped EOF is somebody's failure
+			c.eof = true
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read stream: %w", err)
+		}
 	}
-	return fmt.Errorf("read stream: %w", err)
+	return nil
 }
 
 // Close gives back what the cutter itself holds. Chunks stay valid.

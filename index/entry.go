@@ -111,8 +111,16 @@ const MaxDepth = 255
 // MaxChunk is the largest chunk that any decoder accepts, in bytes.
 const MaxChunk = 32 << 20
 
-// ErrCorrupt is wrapped by every decoding error of this package.
-var ErrCorrupt = errors.New("corrupt index data")
+// BoxOverhead is how many bytes a sealed chunk in a pack is longer than its payload.
+const BoxOverhead = 16
+
+// Errors that wrap every decoding error of this package.
+var (
+	// ErrCorrupt: the data is not what was written.
+	ErrCorrupt = errors.New("corrupt index data")
+	// ErrNewer: the data was written by a version that this one does not know.
+	ErrNewer = errors.New("written in a newer format; upgrade gpdedup")
+)
 
 // AppendEntries appends the encoding of entries, as footers hold it, to dst.
 func AppendEntries(dst []byte, entries []Entry) []byte {
@@ -165,12 +173,13 @@ func decodeEntry(data []byte, e *Entry) ([]byte, error) {
 	e.Raw = binary.LittleEndian.Uint32(data[4:])
 	e.Encoding, e.Flags = Encoding(data[8]), data[9]
 	data = data[10:]
-	if e.Raw > MaxChunk || e.Stored > MaxChunk+1024 {
-		return nil, fmt.Errorf("%w: chunk of %d bytes, stored in %d", ErrCorrupt, e.Raw, e.Stored)
-	}
 	if e.Encoding > Delta || e.Flags&^knownFlags != 0 {
-		return nil, fmt.Errorf("%w: chunk encoding %d, flags %#x: written by a newer gpdedup; upgrade this program",
-			ErrCorrupt, e.Encoding, e.Flags)
+		return nil, fmt.Errorf("chunk encoding %d, flags %#x: %w", e.Encoding, e.Flags, ErrNewer)
+	}
+	// What does not shrink is stored as it is, so a payload is never longer than
+	// its content.
+	if e.Raw > MaxChunk || e.Stored < BoxOverhead || e.Stored > e.Raw+BoxOverhead {
+		return nil, fmt.Errorf("%w: chunk of %d bytes, stored in %d", ErrCorrupt, e.Raw, e.Stored)
 	}
 	if e.Encoding == Delta {
 		if len(data) < deltaSize {

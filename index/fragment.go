@@ -40,6 +40,13 @@ func DecodeFragment(data []byte) ([]Pack, error) {
 		if packs[i].Entries, data, err = DecodeEntries(data[digest.Size+4:]); err != nil {
 			return nil, fmt.Errorf("pack %s: %w", packs[i].ID.Short(), err)
 		}
+		var boxes uint64
+		for k := range packs[i].Entries {
+			boxes += uint64(packs[i].Entries[k].Stored)
+		}
+		if boxes > uint64(packs[i].Size) {
+			return nil, fmt.Errorf("%w: pack %s is shorter than its chunks", ErrCorrupt, packs[i].ID.Short())
+		}
 	}
 	if len(data) != 0 {
 		return nil, fmt.Errorf("%w: %d bytes follow the last pack", ErrCorrupt, len(data))

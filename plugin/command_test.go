@@ -277,6 +277,21 @@ func TestClosedInput(t *testing.T) {
 	}
 }
 
+// TestNobodyListens: that nobody reads the error does not change the exit code.
+func TestNobodyListens(t *testing.T) {
+	w := newWorld(t)
+	r, said, err := os.Pipe()
+	w.must(err)
+	w.must(r.Close())
+	defer said.Close()
+	cmd := w.command("backup_data", w.config, "/no/timestamp")
+	cmd.Stderr = said
+	_ = cmd.Run()
+	if exitCode(cmd) != 2 {
+		t.Errorf("exit %d", exitCode(cmd))
+	}
+}
+
 // TestOneKeyAtOnce: of two processes that store one name at once, with other
 // content, one wins; with the same content both do.
 func TestOneKeyAtOnce(t *testing.T) {

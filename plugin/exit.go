@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/storage/target"
 )
 
 // The exit codes of the program.
@@ -36,7 +37,7 @@ func ExitCode(err error) int {
 		return 0
 	case is(repo.ErrNewer):
 		return ExitRepository
-	case is(repo.ErrUsage):
+	case is(repo.ErrUsage, target.ErrLocation):
 		return ExitUsage
 	case is(repo.ErrNotRepository, repo.ErrWrongKey):
 		return ExitRepository

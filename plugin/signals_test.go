@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,8 +23,25 @@ const more = 4 << 20
 // started is a process with its standard input in our hands.
 type started struct {
 	*exec.Cmd
-	in   io.WriteCloser
+	in   *os.File
 	said *bytes.Buffer
+}
+
+// write writes what fits into a pipe and waits until the process has read it.
+func (s *started) write(t *testing.T, data []byte) {
+	t.Helper()
+	if _, err := s.in.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		switch left, err := unix.IoctlGetInt(int(s.in.Fd()), unix.TIOCINQ); {
+		case err != nil:
+			t.Fatal(err)
+		case left == 0:
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 func (w *world) start(cmd *exec.Cmd) *started {
@@ -31,10 +49,13 @@ func (w *world) start(cmd *exec.Cmd) *started {
 	cmd.Dir, cmd.Env = w.pgdata, w.env
 	s := &started{Cmd: cmd, said: &bytes.Buffer{}}
 	cmd.Stderr = s.said
-	var err error
-	s.in, err = cmd.StdinPipe()
+	in, out, err := os.Pipe()
 	w.must(err)
+	s.in = out
+	w.t.Cleanup(func() { _ = out.Close() }) // most have closed it
+	cmd.Stdin = in
 	w.must(cmd.Start())
+	w.must(in.Close())
 	return s
 }
 
@@ -57,10 +78,11 @@ func TestSignals(t *testing.T) {
 		for _, trap := range []string{"", `trap "" INT HUP TERM QUIT; `} {
 			t.Run(sig.String()+" "+strings.Trim(trap, "; "), func(t *testing.T) {
 				w := newWorld(t)
-				for _, name := range []string{"1", "2.gz"} {
+				// In the middle of much, and of so little that nothing is done with
+				// it before its end.
+				for name, data := range map[string][]byte{"1": rows(1, more), "2.gz": rows(1, more), "3": rows(1, 10), "4.gz": rows(1, 10)} {
 					s := w.start(exec.Command("sh", "-c", trap+`exec "$0" "$@"`, executable, "backup_data", w.config, w.path(name)))
-					_, err := s.in.Write(rows(1, more))
-					w.must(err)
+					s.write(t, data)
 					w.must(s.Process.Signal(sig))
 					_ = s.Wait() // standard input stays open until here
 					status := s.ProcessState.Sys().(syscall.WaitStatus)
@@ -69,6 +91,10 @@ func TestSignals(t *testing.T) {
 					}
 				}
 				w.nothingStored()
+				// It was not the last resort, which kills what does not end by itself.
+				if log, err := os.ReadFile(w.log); err != nil || strings.Count(string(log), errInterrupted.Error()) != 4 {
+					t.Errorf("log %q, %v", log, err)
+				}
 			})
 		}
 	}

@@ -230,7 +230,7 @@ func checkZstd(in *bufio.Reader) error {
 	case err != nil:
 		// Every frame is there to its end, so this is no cut, even if the decoder
 		// came to the end of a block too early.
-		return fmt.Errorf("it is damaged: %v", err) //nolint:errorlint // must not pass for an end
+		return fmt.Errorf("it is damaged: %v", err) // not wrapped: it must not pass for an end
 	}
 	return nil
 }

@@ -64,6 +64,7 @@ type checker struct {
 	damage map[string]*Damage
 	packs  map[digest.ID]int64 // listed, with sizes
 	bad    map[digest.ID]bool
+	gone   map[digest.ID]bool   // packs that were listed and then were not there
 	chunks map[digest.ID]uint32 // readable, with their length
 	done   int64
 	total  int64
@@ -74,14 +75,13 @@ type checker struct {
 func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
 	c := &checker{
 		r: r, o: o, damage: make(map[string]*Damage), packs: make(map[digest.ID]int64),
-		bad: make(map[digest.ID]bool), chunks: make(map[digest.ID]uint32),
+		bad: make(map[digest.ID]bool), gone: make(map[digest.ID]bool), chunks: make(map[digest.ID]uint32),
 	}
 	c.report.Damage, c.report.Warnings = []Damage{}, []string{}
 	var fragments, manifests, others []storage.Info
 	err := r.st.List(ctx, "", func(info storage.Info) error {
 		switch kind := objectKind(info.Key); kind {
-		case "pack":
-			c.listPack(info)
+		case "pack": // below
 		case "index fragment":
 			fragments = append(fragments, info)
 		case "manifest", "checkpoint":
@@ -96,8 +96,12 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckReport, error) 
 	if err != nil {
 		return nil, fmt.Errorf("list repository: %w", err)
 	}
-	// Packs first, then what names them, so that everything that is missing when
-	// it is looked for is really missing.
+	// The packs are listed after what names them, so that a stream which is being
+	// stored has its packs listed if its manifest is. They are read first, so that
+	// every chunk that is missing when it is looked for is really missing.
+	if err := r.st.List(ctx, packPrefix, func(info storage.Info) error { c.listPack(info); return nil }); err != nil {
+		return nil, fmt.Errorf("list repository: %w", err)
+	}
 	for _, step := range []func() error{
 		func() error { return c.checkPacks(ctx) },
 		func() error { return c.checkFragments(ctx, fragments) },
@@ -173,15 +177,22 @@ func (c *checker) checkPacks(ctx context.Context) error {
 	for id, size := range c.packs {
 		g.Go(func() error {
 			err := c.checkPack(ctx, id, size)
-			if err != nil && isDamage(err) && ctx.Err() == nil {
+			if err != nil && isUnusable(err) && ctx.Err() == nil {
 				err = c.checkPack(ctx, id, size) // it may have been the way here
 			}
 			c.progress(size)
 			if err == nil {
 				return nil
 			}
-			if !isDamage(err) || ctx.Err() != nil {
+			if !isUnusable(err) || ctx.Err() != nil {
 				return err
+			}
+			if errors.Is(err, storage.ErrNotExist) {
+				// Pruned meanwhile: no damage unless a stream needs it.
+				c.mu.Lock()
+				c.gone[id] = true
+				c.mu.Unlock()
+				return nil
 			}
 			c.blame(packKey(id), err.Error(), "")
 			c.mu.Lock()
@@ -205,7 +216,7 @@ func (c *checker) checkPack(ctx context.Context, id digest.ID, size int64) error
 		c.addChunks(&dir, nil)
 		return nil
 	}
-	object, err := c.r.st.Get(ctx, packKey(id), pack.MaxSize)
+	object, err := c.r.get(ctx, packKey(id), pack.MaxSize)
 	if err != nil {
 		return err
 	}
@@ -293,7 +304,7 @@ func (c *checker) checkFragments(ctx context.Context, fragments []storage.Info) 
 				return nil // merged into another meanwhile
 			}
 			if err != nil {
-				if !isDamage(err) || ctx.Err() != nil {
+				if !isUnusable(err) || ctx.Err() != nil {
 					return err
 				}
 				c.blame(info.Key, err.Error(), "")

@@ -43,7 +43,7 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 	}
 	m, err := c.r.readManifest(ctx, info.Key)
 	if err != nil {
-		if errors.Is(err, storage.ErrNotExist) || !isDamage(err) || ctx.Err() != nil {
+		if errors.Is(err, storage.ErrNotExist) || !isUnusable(err) || ctx.Err() != nil {
 			return err
 		}
 		c.blame(info.Key, err.Error(), stream)
@@ -55,27 +55,36 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 	c.mu.Unlock()
 	identity := manifest.NewIdentity()
 	f := c.r.newFetcher()
-	check := func(t *manifest.Table) {
+	check := func(t *manifest.Table) error {
 		for i := range t.Rows {
 			identity.Add(t.Rows[i].ID, t.Rows[i].Raw)
-			c.checkRow(m, t, &t.Rows[i], stream)
+			if err := c.checkRow(ctx, f, m, t, &t.Rows[i], stream); err != nil {
+				return err
+			}
 		}
 		for i := range t.Bases {
-			c.checkRow(m, t, &t.Bases[i], stream)
+			if err := c.checkRow(ctx, f, m, t, &t.Bases[i], stream); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
 	for i := range m.Leaves {
 		t, err := f.leaf(ctx, m, i)
 		if err != nil {
-			if !isDamage(err) || ctx.Err() != nil {
+			if !isUnusable(err) || ctx.Err() != nil {
 				return err
 			}
 			c.blame(damagedObject(err, info.Key), err.Error(), stream)
 			return nil
 		}
-		check(t)
+		if err := check(t); err != nil {
+			return err
+		}
 	}
-	check(&m.Table)
+	if err := check(&m.Table); err != nil {
+		return err
+	}
 	if identity.Sum() != m.Identity {
 		c.blame(info.Key, "the chunk list does not match the stream's identity", stream)
 	}
@@ -89,29 +98,40 @@ func damagedObject(err error, otherwise string) string {
 	return otherwise
 }
 
-// checkRow looks for one chunk in what was found to be readable.
-func (c *checker) checkRow(m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream string) {
+// checkRow looks for one chunk in what was found to be readable. The error means
+// that it could not tell.
+func (c *checker) checkRow(ctx context.Context, f *fetcher, m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream string) error {
 	if row.Pack == manifest.InlinePack {
 		payload := m.Inline[row.Offset : row.Offset+row.Stored]
-		out, err := c.r.newFetcher().decode(nil, c.r.buffers.get(int(row.Raw)), row, payload, c.r.keys.Namer())
+		out, err := f.decode(nil, c.r.buffers.get(int(row.Raw)), row, payload, c.r.keys.Namer())
 		c.r.buffers.put(out)
 		if err != nil {
 			c.blame("inline data", err.Error(), stream)
 		}
-		return
+		return nil
 	}
 	hint := t.Packs[row.Pack].ID
 	c.mu.Lock()
 	raw, found := c.chunks[row.ID]
 	_, listed := c.packs[hint]
-	bad := c.bad[hint]
+	bad, gone := c.bad[hint], c.gone[hint]
 	c.mu.Unlock()
 	switch {
 	case found && raw == row.Raw:
 	case found:
 		c.blame(packKey(hint), fmt.Sprintf("chunk %s is %d bytes long there and %d in the list", row.ID.Short(), raw, row.Raw), stream)
-	case !listed:
+	case !listed || gone:
 		c.blame(packKey(hint), "gone, and chunks of it are nowhere else", stream)
+	case bad && c.o.Level >= CheckFooters:
+		// The manifest says where the chunk is, so a restore needs no footer.
+		out, err := f.at(ctx, nil, t.Packs[row.Pack], row, c.r.keys.Namer())
+		c.r.buffers.put(out)
+		if err != nil && (!isUnusable(err) || ctx.Err() != nil) {
+			return err
+		}
+		if err != nil {
+			c.blame(packKey(hint), "damaged", stream)
+		}
 	case bad:
 		c.blame(packKey(hint), "damaged", stream)
 	case c.o.Level < CheckFooters:
@@ -119,6 +139,7 @@ func (c *checker) checkRow(m *manifest.Manifest, t *manifest.Table, row *manifes
 	default:
 		c.blame(packKey(hint), fmt.Sprintf("chunk %s is not in it, nor anywhere else", row.ID.Short()), stream)
 	}
+	return nil
 }
 
 // checkOthers opens every small object that authenticates itself.
@@ -134,14 +155,14 @@ func (c *checker) checkOthers(ctx context.Context, others []storage.Info) error 
 		for prefix, kind := range kinds {
 			if strings.HasPrefix(info.Key, prefix) {
 				var object []byte
-				if object, err = c.r.st.Get(ctx, info.Key, seal.MaxDocument); err == nil {
+				if object, err = c.r.get(ctx, info.Key, seal.MaxDocument); err == nil {
 					_, err = c.r.keys.OpenDocument(kind, info.Key, object, c.r.dec)
 				}
 			}
 		}
 		switch {
 		case err == nil || errors.Is(err, storage.ErrNotExist):
-		case isDamage(err):
+		case isUnusable(err):
 			c.blame(info.Key, err.Error(), "")
 		default:
 			return fmt.Errorf("check %s: %w", info.Key, err)

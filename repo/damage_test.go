@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gpdedup/gpdedup/storage/mem"
@@ -170,12 +171,12 @@ func TestTransientReadErrors(t *testing.T) {
 	cause := errors.New("connection reset")
 	for name, data := range streams {
 		for n := range 12 {
-			count := 0
+			var count atomic.Int64
 			st.SetHook(func(op, _ string) mem.Fault {
 				if op != "read" && op != "get" {
 					return mem.Fault{}
 				}
-				if count++; count == n {
+				if count.Add(1) == int64(n) {
 					return mem.Fault{Before: cause}
 				}
 				return mem.Fault{}

@@ -149,7 +149,7 @@ func TestUnchangedStreamAddsAlmostNothing(t *testing.T) {
 	if len(m.Leaves) == 0 {
 		t.Error("a long list has no leaf lists")
 	}
-	if second.ManifestBytes > first.ManifestBytes {
+	if second.ManifestBytes > first.ManifestBytes+512 { // padding goes in steps
 		t.Errorf("manifest grew from %d to %d bytes", first.ManifestBytes, second.ManifestBytes)
 	}
 	// Without the previous manifest, the index must find the same.

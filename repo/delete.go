@@ -77,14 +77,22 @@ func (r *Repo) Undelete(ctx context.Context, name Name) error {
 	// From here on a collector that reads tombstones spares the root. One that
 	// read them before has put a condemned list that names it before that, so the
 	// look, which comes after the tombstone is gone, sees that list.
-	if err := r.lookAtRoot(ctx, name, before); err != nil {
-		if again := r.Delete(ctx, name); again != nil {
-			err = errors.Join(err, again)
-		}
-		return fmt.Errorf("undelete %s: %w: %w", name.Group, ErrTooLate, err)
+	err = r.lookAtRoot(ctx, name, before)
+	if err == nil {
+		return nil
 	}
-	return nil
+	final := isDamage(err) || errors.Is(err, errRootGoes) || errors.Is(err, ErrDeleted)
+	// Also when the caller has given up: what a collector is removing must not look alive.
+	if again := r.Delete(context.WithoutCancel(ctx), name); again != nil {
+		err = errors.Join(err, again)
+	}
+	if !final {
+		return fmt.Errorf("undelete %s: %w", name.Group, err)
+	}
+	return fmt.Errorf("undelete %s: %w: %w", name.Group, ErrTooLate, err)
 }
+
+var errRootGoes = errors.New("a collector is removing it, or has")
 
 // lookAtRoot checks that all manifests of the root are still there and that every
 // chunk they need will stay.
@@ -94,15 +102,15 @@ func (r *Repo) lookAtRoot(ctx context.Context, name Name, before []Item) error {
 		return err
 	}
 	if gc.roots[name.root()] {
-		return errors.New("a collector is about to remove it")
+		return errRootGoes
 	}
-	if len(before) == 0 {
-		return errors.New("its manifests are gone")
-	}
+	found := false
 	for _, item := range before {
-		if name.Class != Backup && item.Name.Item != name.Item {
+		// Checkpoints of attempts that broke off are nothing that could be missing.
+		if !item.Complete() || name.Class != Backup && item.Name.Item != name.Item {
 			continue
 		}
+		found = true
 		m, err := r.readManifest(ctx, item.Name.Key())
 		if err != nil {
 			return err
@@ -114,6 +122,9 @@ func (r *Repo) lookAtRoot(ctx context.Context, name Name, before []Item) error {
 		if err := r.look(ctx, item.Name, m, packs); err != nil {
 			return err
 		}
+	}
+	if !found {
+		return fmt.Errorf("%w: no manifest is there", errRootGoes)
 	}
 	return nil
 }

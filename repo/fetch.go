@@ -20,12 +20,17 @@ type fetcher struct {
 
 	mu      sync.Mutex
 	sealers map[digest.ID]*seal.Sealer // by pack
-	located locations                  // chunks whose hints were no good
+
+	locating sync.Mutex
+	located  locations // chunks whose hints were no good, and their neighbours
 }
 
 func (r *Repo) newFetcher() *fetcher {
 	return &fetcher{r: r, sealers: make(map[digest.ID]*seal.Sealer), located: make(locations)}
 }
+
+// maxLocated bounds the chunks whose places are kept; more than a leaf list has.
+const maxLocated = 64 << 10
 
 // maxSealers bounds the sealers kept; each is under a kilobyte.
 const maxSealers = 4096
@@ -92,10 +97,10 @@ func (f *fetcher) decode(s *seal.Sealer, dst []byte, c *manifest.Chunk, box []by
 func (f *fetcher) chunk(ctx context.Context, dst []byte, t *manifest.Table, c *manifest.Chunk, namer *digest.Hasher) ([]byte, error) {
 	ref := t.Packs[c.Pack]
 	out, err := f.at(ctx, dst, ref, c, namer)
-	if err == nil || !isDamage(err) || ctx.Err() != nil {
+	if err == nil || !isUnusable(err) || ctx.Err() != nil {
 		return out, err
 	}
-	return f.elsewhere(ctx, dst, ref.ID, c, namer, err)
+	return f.elsewhere(ctx, dst, t, c, namer, err)
 }
 
 // at reads a chunk from one place.
@@ -112,23 +117,61 @@ func (f *fetcher) at(ctx context.Context, dst []byte, ref manifest.PackRef, c *m
 	return f.decode(s, dst, c, box, namer)
 }
 
+// places returns where the repository says that the chunk is. What goes away goes
+// by the pack, so the table's other chunks are looked up along with it: the index
+// is read once for them all.
+func (f *fetcher) places(ctx context.Context, t *manifest.Table, id digest.ID) ([]index.Location, error) {
+	f.locating.Lock()
+	defer f.locating.Unlock()
+	if known, ok := f.located[id]; ok {
+		return known, nil
+	}
+	if len(f.located) >= maxLocated {
+		clear(f.located)
+	}
+	want := map[digest.ID]bool{id: true}
+	for i := range t.Rows {
+		if _, ok := f.located[t.Rows[i].ID]; !ok && t.Rows[i].Pack != manifest.InlinePack {
+			want[t.Rows[i].ID] = true
+		}
+	}
+	found, err := f.r.locate(ctx, want, true)
+	if err != nil {
+		return nil, err
+	}
+	for id := range want {
+		f.located[id] = found[id]
+	}
+	return found[id], nil
+}
+
 // elsewhere tries all places but the one that failed with cause.
-func (f *fetcher) elsewhere(ctx context.Context, dst []byte, failed digest.ID, c *manifest.Chunk, namer *digest.Hasher, cause error) ([]byte, error) {
+func (f *fetcher) elsewhere(ctx context.Context, dst []byte, t *manifest.Table, c *manifest.Chunk, namer *digest.Hasher, cause error) ([]byte, error) {
+	failed := t.Packs[c.Pack].ID
 	f.r.log.Warn("chunk is not where its manifest says", "chunk", c.ID.String(), "pack", failed.String(), "error", cause)
-	f.mu.Lock()
-	places, known := f.located[c.ID]
-	f.mu.Unlock()
-	if !known {
-		found, err := f.r.locate(ctx, map[digest.ID]bool{c.ID: true}, true)
+	damaged := &DamagedError{Object: packKey(failed), Chunk: c.ID, Err: cause}
+	for range 2 {
+		places, err := f.places(ctx, t, c.ID)
 		if err != nil {
 			return nil, err
 		}
-		places = found[c.ID]
-		f.mu.Lock()
-		f.located[c.ID] = places
-		f.mu.Unlock()
+		out, moved, err := f.anyOf(ctx, dst, places, failed, c, namer)
+		if out != nil || err != nil {
+			return out, err
+		}
+		if !moved {
+			break
+		}
+		// What was found is gone again: rescued once more meanwhile.
+		f.locating.Lock()
+		delete(f.located, c.ID)
+		f.locating.Unlock()
 	}
-	damaged := &DamagedError{Object: packKey(failed), Chunk: c.ID, Err: cause}
+	return nil, damaged
+}
+
+// anyOf tries the places of a chunk in turn; moved says that a pack was not there.
+func (f *fetcher) anyOf(ctx context.Context, dst []byte, places []index.Location, failed digest.ID, c *manifest.Chunk, namer *digest.Hasher) (out []byte, moved bool, err error) {
 	for _, loc := range places {
 		if loc.Pack == failed && loc.Offset == c.Offset {
 			continue
@@ -141,13 +184,14 @@ func (f *fetcher) elsewhere(ctx context.Context, dst []byte, failed digest.ID, c
 		}
 		out, err := f.at(ctx, dst, manifest.PackRef{ID: loc.Pack}, &other, namer)
 		if err == nil {
-			return out, nil
+			return out, moved, nil
 		}
-		if !isDamage(err) || ctx.Err() != nil {
-			return nil, err
+		if !isUnusable(err) || ctx.Err() != nil {
+			return nil, moved, err
 		}
+		moved = moved || isNotExist(err)
 	}
-	return nil, damaged
+	return nil, moved, nil
 }
 
 // readLeaf reads a leaf list of the manifest.
@@ -163,7 +207,7 @@ func (f *fetcher) leaf(ctx context.Context, m *manifest.Manifest, n int) (*manif
 	}
 	t, err := manifest.DecodeTable(raw)
 	if err != nil {
-		return nil, errors.Join(ErrDamaged, err)
+		return nil, damaged(err)
 	}
 	var sum uint64
 	for i := range t.Rows {
@@ -171,6 +215,11 @@ func (f *fetcher) leaf(ctx context.Context, m *manifest.Manifest, n int) (*manif
 			return nil, fmt.Errorf("%w: leaf list has inline rows", ErrDamaged)
 		}
 		sum += uint64(t.Rows[i].Raw)
+	}
+	for i := range t.Bases {
+		if t.Bases[i].Pack == manifest.InlinePack {
+			return nil, fmt.Errorf("%w: leaf list has inline bases", ErrDamaged)
+		}
 	}
 	if sum != leaf.Bytes || len(t.Rows) != int(leaf.Rows) {
 		return nil, fmt.Errorf("%w: leaf list covers %d bytes in %d rows, not %d in %d",

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -88,7 +87,7 @@ func (f *finder) findInIndex(id digest.ID, depth int) (place, bool) {
 		// A delta whose base has no location is no hit, or a collector that
 		// counts on nobody needing the base would be wrong.
 		b, ok := f.findInIndex(loc.Base, depth-1)
-		if !ok {
+		if !ok || b.depth >= loc.Depth {
 			return place{}, false
 		}
 		base = &b
@@ -125,9 +124,9 @@ func (r *Repo) listFragments(ctx context.Context) ([]index.FragmentInfo, error) 
 	var listed []index.FragmentInfo
 	err := r.st.List(ctx, indexPrefix, func(info storage.Info) error {
 		id, err := digest.Parse(info.Key[len(indexPrefix):])
-		if err != nil {
+		if err != nil || fragmentKey(id) != info.Key {
 			r.log.Warn("foreign object", "key", info.Key)
-			return nil
+			return nil //nolint:nilerr // it is none of ours
 		}
 		listed = append(listed, index.FragmentInfo{ID: id, Size: info.Size, ModTime: info.ModTime})
 		return nil
@@ -141,7 +140,7 @@ func (r *Repo) listFragments(ctx context.Context) ([]index.FragmentInfo, error) 
 // loadFragment reads one index fragment.
 func (r *Repo) loadFragment(ctx context.Context, id digest.ID) ([]index.Pack, error) {
 	key := fragmentKey(id)
-	object, err := r.st.Get(ctx, key, seal.MaxDocument)
+	object, err := r.get(ctx, key, seal.MaxDocument)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +161,7 @@ func (r *Repo) openFragment(id digest.ID, object []byte) ([]index.Pack, error) {
 	}
 	packs, err := index.DecodeFragment(payload)
 	if err != nil {
-		return nil, errors.Join(ErrDamaged, err)
+		return nil, damaged(err)
 	}
 	return packs, nil
 }

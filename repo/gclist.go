@@ -140,7 +140,7 @@ func (r *Repo) gcList(ctx context.Context, key string) (*gcList, error) {
 	if l != nil {
 		return l, nil
 	}
-	object, err := r.st.Get(ctx, key, seal.MaxDocument)
+	object, err := r.get(ctx, key, seal.MaxDocument)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (r *Repo) gcList(ctx context.Context, key string) (*gcList, error) {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	if l, err = unmarshalGCList(payload); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", key, ErrDamaged, err)
+		return nil, fmt.Errorf("%s: %w", key, damaged(err))
 	}
 	r.mu.Lock()
 	r.lists[key] = l

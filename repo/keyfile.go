@@ -44,6 +44,7 @@ func CreateKeyFile(path string) error {
 	_, err = f.WriteString(text)
 	// The key must outlive a crash that the repository survives.
 	if err = errors.Join(err, f.Chmod(0o600), f.Sync()); err != nil {
+		_ = os.Remove(path) // half a key is none
 		return fmt.Errorf("write key file %s: %w", path, err)
 	}
 	dir, err := os.Open(filepath.Dir(path))

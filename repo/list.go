@@ -91,7 +91,7 @@ func (r *Repo) items(ctx context.Context, prefix string) ([]Item, error) {
 		name, checkpoint, err := parseKey(info.Key)
 		if err != nil {
 			r.log.Warn("foreign object", "key", info.Key)
-			return nil
+			return nil //nolint:nilerr // it is none of ours
 		}
 		item := found[name]
 		if item == nil {

@@ -75,7 +75,9 @@ func (r *Repo) locateOnce(ctx context.Context, want map[digest.ID]bool, footers 
 		}
 		p, err := r.readFooter(ctx, id, info.Size)
 		if err != nil {
-			if ctx.Err() != nil {
+			// Only a pack that is no good is passed over: what cannot be read this
+			// time may hold the chunk.
+			if ctx.Err() != nil || !isUnusable(err) {
 				return err
 			}
 			r.log.Warn("pack cannot be used", "pack", id.String(), "error", err)
@@ -157,16 +159,23 @@ func (e *DamagedError) Error() string {
 
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// Is makes errors.Is(err, ErrDamaged) true whatever the cause.
-func (e *DamagedError) Is(target error) bool { return target == ErrDamaged }
+// Is makes errors.Is(err, ErrDamaged) true, unless a newer version wrote what this
+// one cannot read.
+func (e *DamagedError) Is(target error) bool {
+	return target == ErrDamaged && !errors.Is(e.Err, ErrNewer)
+}
 
 // Hint returns the next step.
 func (e *DamagedError) Hint() string {
 	return "gpdedup repo check --read-data names everything that is damaged"
 }
 
-// isDamage reports whether err means that stored bytes are wrong, gone or beyond
-// this version, and not that they could not be had this time.
+// isUnusable reports whether err means that stored bytes are no good to this
+// version, and not that they could not be had this time.
+func isUnusable(err error) bool { return isDamage(err) || errors.Is(err, ErrNewer) }
+
+// isDamage reports whether err means that stored bytes are wrong or gone. What a
+// newer version wrote is neither: it must never be taken for lost.
 func isDamage(err error) bool {
-	return errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) || errors.Is(err, storage.ErrNotExist) || errors.Is(err, storage.ErrShort)
+	return errors.Is(err, ErrDamaged) || errors.Is(err, storage.ErrNotExist) || errors.Is(err, storage.ErrShort)
 }

@@ -98,6 +98,7 @@ type relocation struct {
 	bad     map[digest.ID]bool
 	fetcher *fetcher
 	found   locations
+	safe    map[digest.ID]bool // chunks already looked for in the index
 	present map[digest.ID]bool
 	done    map[digest.ID]bool
 	builder *pack.Builder
@@ -107,7 +108,7 @@ type relocation struct {
 func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, bad map[digest.ID]bool) error {
 	l := &relocation{
 		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
-		present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
+		safe: make(map[digest.ID]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
 	}
 	// First which chunks, with their bases, are concerned; then where the index
 	// has them; and only what it does not have is copied.
@@ -166,7 +167,7 @@ func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.
 		return nil
 	}
 	l.done[c.ID] = true
-	if l.safeInIndex(ctx, c.ID, index.MaxDepth) {
+	if l.safeInIndex(ctx, c.ID) {
 		return nil
 	}
 	return l.copyOut(ctx, t.Packs[c.Pack], c, t)
@@ -174,16 +175,21 @@ func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.
 
 // safeInIndex reports whether the index has the chunk in a pack that is there and
 // not condemned, and its bases likewise.
-func (l *relocation) safeInIndex(ctx context.Context, id digest.ID, depth int) bool {
+func (l *relocation) safeInIndex(ctx context.Context, id digest.ID) bool {
+	if safe, known := l.safe[id]; known {
+		return safe
+	}
+	l.safe[id] = false // two chunks must not vouch for each other
 	for _, loc := range l.found[id] {
-		if depth < 0 || l.gc.packs[loc.Pack] || l.isBad(loc.Pack) || !l.isPresent(ctx, loc.Pack) {
+		if l.gc.packs[loc.Pack] || l.isBad(loc.Pack) || !l.isPresent(ctx, loc.Pack) {
 			continue
 		}
-		if loc.Encoding != index.Delta || l.safeInIndex(ctx, loc.Base, depth-1) {
-			return true
+		if loc.Encoding != index.Delta || l.safeInIndex(ctx, loc.Base) {
+			l.safe[id] = true
+			break
 		}
 	}
-	return false
+	return l.safe[id]
 }
 
 func (l *relocation) isPresent(ctx context.Context, id digest.ID) bool {
@@ -198,17 +204,12 @@ func (l *relocation) isPresent(ctx context.Context, id digest.ID) bool {
 
 // copyOut copies a chunk as it is encoded to a new pack.
 func (l *relocation) copyOut(ctx context.Context, ref manifest.PackRef, c *manifest.Chunk, t *manifest.Table) error {
-	s, err := l.fetcher.sealer(ctx, ref)
+	payload, err := l.payload(ctx, ref, c)
 	if err != nil {
-		return &DamagedError{Object: packKey(ref.ID), Chunk: c.ID, Err: err}
-	}
-	box := make([]byte, c.Stored)
-	if err := l.r.st.Read(ctx, packKey(ref.ID), int64(c.Offset), box); err != nil {
-		return &DamagedError{Object: packKey(ref.ID), Chunk: c.ID, Err: err}
-	}
-	payload, err := pack.OpenChunk(s, nil, c.ID, c.Ordinal, box)
-	if err != nil {
-		return &DamagedError{Object: packKey(ref.ID), Chunk: c.ID, Err: err}
+		if isDamage(err) && ctx.Err() == nil {
+			err = &DamagedError{Object: packKey(ref.ID), Chunk: c.ID, Err: err}
+		}
+		return err
 	}
 	if l.builder != nil && l.builder.Size()+len(payload)+seal.Overhead > l.r.opts.Limits.PackMin {
 		if err := l.flush(ctx); err != nil {
@@ -226,6 +227,19 @@ func (l *relocation) copyOut(ctx context.Context, ref manifest.PackRef, c *manif
 	}
 	_, err = l.builder.Add(entry, payload, pack.Sum(payload))
 	return err
+}
+
+// payload reads a chunk as it is encoded.
+func (l *relocation) payload(ctx context.Context, ref manifest.PackRef, c *manifest.Chunk) ([]byte, error) {
+	s, err := l.fetcher.sealer(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	box := make([]byte, c.Stored)
+	if err := l.r.st.Read(ctx, packKey(ref.ID), int64(c.Offset), box); err != nil {
+		return nil, err
+	}
+	return pack.OpenChunk(s, nil, c.ID, c.Ordinal, box)
 }
 
 func (l *relocation) flush(ctx context.Context) error {

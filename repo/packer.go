@@ -25,7 +25,8 @@ const uploadWindow = 24 << 20
 // stream's list. One goroutine calls it.
 type packer struct {
 	w      *writer
-	ctx    context.Context //nolint:containedctx // lives as long as Write
+	ctx    context.Context         //nolint:containedctx // lives as long as Write
+	fail   context.CancelCauseFunc // ends it
 	finder *finder
 	list   *rowList
 	own    recentPlaces // chunks that this stream stored; guarded by pipeline.mu
@@ -50,18 +51,24 @@ type packer struct {
 	attempt     string
 }
 
-func newPacker(ctx context.Context, w *writer, f *finder) *packer {
+func newPacker(ctx context.Context, fail context.CancelCauseFunc, w *writer, f *finder) *packer {
 	return &packer{
-		w: w, ctx: ctx, finder: f, list: newRowList(w), limit: semaphore.NewWeighted(uploadWindow),
+		w: w, ctx: ctx, fail: fail, finder: f, list: newRowList(w), limit: semaphore.NewWeighted(uploadWindow),
 		own: recentPlaces{generation: recentGeneration}, attempt: newID().String()[:16],
 	}
 }
+
+// maxWaitingLeaves is how many leaf lists' rows wait for the pack that is being
+// filled to be finished.
+const maxWaitingLeaves = 64
 
 // addRow appends a chunk that is stored, or on its way, to the stream's list.
 func (p *packer) addRow(at place) error {
 	p.uncovered += int64(at.raw)
 	if p.list.add(at) {
-		return p.list.encodeLeaves(p, false)
+		// A pack that hardly anything new goes into may take the whole stream to
+		// fill; the list must not wait in memory that long.
+		return p.list.encodeLeaves(p, len(p.list.rows) > maxWaitingLeaves*p.w.r.opts.Limits.LeafMean)
 	}
 	return nil
 }
@@ -144,6 +151,7 @@ func (p *packer) flush() error {
 		defer p.mu.Unlock()
 		if err != nil {
 			p.failed = err
+			p.fail(fmt.Errorf("store pack: %w", err)) // the source may be silent for long
 			return
 		}
 		p.memory = append(p.memory, object)
@@ -236,7 +244,7 @@ func (p *packer) finish() (*manifest.Manifest, error) {
 // payload, repeated perhaps; nil if it is anything else.
 func (p *packer) inlined() *manifest.Manifest {
 	if p.finished > 0 || p.builder == nil || p.builder.Payload() > p.w.r.opts.Limits.Inline || p.checkpoints > 0 ||
-		len(p.list.rows) > p.w.r.opts.Limits.DirectRows {
+		len(p.list.leaves) > 0 || len(p.list.rows) > p.w.r.opts.Limits.DirectRows {
 		return nil
 	}
 	for i := range p.list.rows {
@@ -257,7 +265,8 @@ func (p *packer) inlined() *manifest.Manifest {
 
 // checkpoint roots what the stream has so far, so that a collector spares it.
 func (p *packer) checkpoint() error {
-	if err := p.list.encodeLeaves(p, false); err != nil {
+	// All rows that can be in leaf lists: a manifest cannot hold 64 GiB's.
+	if err := p.list.encodeLeaves(p, true); err != nil {
 		return err
 	}
 	if err := p.settle(true); err != nil {

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -70,7 +69,7 @@ func (w *writer) pipeline(src io.Reader) (*manifest.Manifest, error) {
 		return nil, ErrDeleted // before the work, though only the last look decides
 	}
 	p := &pipeline{w: w, ctx: ctx, finder: f}
-	p.out = newPacker(ctx, w, f)
+	p.out = newPacker(ctx, cancel, w, f)
 
 	n := w.r.opts.Concurrency
 	work := make(chan *job, chunksInFlight)
@@ -122,7 +121,7 @@ func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) e
 	var total int64
 	for {
 		chunk, err := cutter.Next()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // an error of the source may wrap io.EOF, and is no end
 			return nil
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gpdedup/gpdedup/digest"
@@ -85,17 +86,16 @@ func TestPublishThenLook(t *testing.T) {
 			one, two := backupName("20261121000000", "t"), backupName("20261122000000", "t")
 			put(t, r, one, data, WriteOptions{})
 			old := packs(st)
-			done := false
+			var done atomic.Bool
 			st.SetHook(func(op, key string) mem.Fault {
-				if !done && (when == "index/" && op == "list" && key == when || op == "put" && strings.HasPrefix(key, when)) {
-					done = true
+				if (when == "index/" && op == "list" && key == when || op == "put" && strings.HasPrefix(key, when)) && !done.Swap(true) {
 					condemn(t, r, "1", gcList{ids: old})
 				}
 				return mem.Fault{}
 			})
 			put(t, r, two, data, WriteOptions{Previous: []Name{one}})
 			st.SetHook(nil)
-			if !done {
+			if !done.Load() {
 				t.Fatal("nothing was condemned")
 			}
 			sweep(t, st, old)

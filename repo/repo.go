@@ -140,6 +140,7 @@ func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, erro
 		return nil, err
 	}
 	if err := st.Put(ctx, configKey, object); err != nil {
+		_ = st.Delete(context.WithoutCancel(ctx), slotPrefix+name) // so that the place is empty again
 		return nil, fmt.Errorf("init repository: %w", err)
 	}
 	return c, nil

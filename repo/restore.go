@@ -117,6 +117,9 @@ const (
 	// maxGap is how many bytes of a pack are read in vain rather than asked for
 	// separately.
 	maxGap = 128 << 10
+	// maxSpan bounds the bytes of a pack that a run of several chunks reads: the
+	// window counts content, and gaps take memory too.
+	maxSpan = 2 * maxRun
 )
 
 // piece is a part of one chunk that is to go out.
@@ -233,7 +236,7 @@ func (s *restorer) add(ctx context.Context, t *manifest.Table, p piece) error {
 	if r := s.open; r != nil {
 		last := r.pieces[len(r.pieces)-1].chunk
 		if r.table == t && last.Pack == p.chunk.Pack && start >= r.end && start-r.end <= maxGap &&
-			r.raw+int64(p.chunk.Raw) <= maxRun {
+			r.raw+int64(p.chunk.Raw) <= maxRun && end-r.start <= maxSpan {
 			r.pieces = append(r.pieces, p)
 			r.end = end
 			r.raw += int64(p.chunk.Raw)
@@ -298,7 +301,7 @@ func (s *restorer) fetch(ctx context.Context, r *run) error {
 	if err == nil {
 		err = s.r.st.Read(ctx, packKey(ref.ID), r.start, box)
 	}
-	if err != nil && (!isDamage(err) || ctx.Err() != nil) {
+	if err != nil && (!isUnusable(err) || ctx.Err() != nil) {
 		return err
 	}
 	if err := s.decode.Acquire(ctx, 1); err != nil {
@@ -325,7 +328,7 @@ func (s *restorer) decodePiece(ctx context.Context, r *run, p piece, sealer *sea
 		}
 		failed = err
 	}
-	if !isDamage(failed) {
+	if !isUnusable(failed) {
 		return nil, failed
 	}
 	// The whole run was no good, or this chunk of it: each chunk gets its own
@@ -344,6 +347,9 @@ func (s *restorer) write(ctx context.Context, out io.Writer, progress func(int64
 		}
 		n, err := out.Write(held)
 		total += int64(n)
+		if err == nil && n < len(held) {
+			err = io.ErrShortWrite
+		}
 		if err != nil {
 			return &OutputError{err}
 		}

@@ -63,7 +63,7 @@ func newKDF() (*kdfParams, error) {
 // key derives the wrapping key; the bounds keep a hostile slot from taking all
 // memory or time.
 func (p *kdfParams) key(password string) ([]byte, error) {
-	if p.Time < 1 || p.Time > 64 || p.Memory < 8 || p.Memory > 1<<20 || p.Lanes < 1 || len(p.Salt) < 8 {
+	if p.Time < 1 || p.Time > 64 || p.Memory < 8 || p.Memory > 1<<20 || uint64(p.Time)*uint64(p.Memory) > 8<<20 || p.Lanes < 1 || len(p.Salt) < 8 {
 		return nil, fmt.Errorf("%w: key slot asks for argon2id with time %d, %d KiB", ErrDamaged, p.Time, p.Memory)
 	}
 	return argon2.IDKey([]byte(password), p.Salt, p.Time, p.Memory, p.Lanes, 32), nil
@@ -221,25 +221,40 @@ func openWithPassword(ctx context.Context, st storage.Storage, c *Config, secret
 	if err != nil {
 		return nil, err
 	}
+	var broken error
 	for _, child := range children {
 		if !strings.HasPrefix(child.Name, passPrefix) {
 			continue
 		}
-		s, err := readSlot(ctx, st, child.Name)
-		if err != nil {
+		ring, err := tryPassword(ctx, st, c, child.Name, password)
+		if err == nil {
+			return ring, nil
+		}
+		if ctx.Err() != nil {
 			return nil, err
 		}
-		if s.KDF == nil {
-			continue
-		}
-		material, err := s.KDF.key(password)
-		if err != nil {
-			return nil, fmt.Errorf("key slot %s: %w", child.Name, err)
-		}
-		ring, err := s.unwrap(c.ID, child.Name, material)
+		// A slot that somebody broke must not keep the other passwords out.
 		if !errors.Is(err, ErrWrongKey) {
-			return ring, err
+			broken = errors.Join(broken, err)
 		}
 	}
+	if broken != nil {
+		return nil, broken
+	}
 	return nil, fmt.Errorf("%w: the password opens none of the repository's key slots", ErrWrongKey)
+}
+
+func tryPassword(ctx context.Context, st storage.Storage, c *Config, name, password string) (*seal.Ring, error) {
+	s, err := readSlot(ctx, st, name)
+	if err != nil {
+		return nil, err
+	}
+	if s.KDF == nil {
+		return nil, fmt.Errorf("key slot %s: %w: no parameters for its password", name, ErrDamaged)
+	}
+	material, err := s.KDF.key(password)
+	if err != nil {
+		return nil, fmt.Errorf("key slot %s: %w", name, err)
+	}
+	return s.unwrap(c.ID, name, material)
 }

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ type RootStats struct {
 // StatsReport is what Stats returns.
 type StatsReport struct {
 	Objects []ObjectStats `json:"objects"`
-	Roots   []RootStats   `json:"roots"` // oldest first
+	Roots   []RootStats   `json:"roots"` // sorted by class, namespace and name
 	Streams int           `json:"streams"`
 	Logical uint64        `json:"logical_bytes"`
 	New     uint64        `json:"new_bytes"`
@@ -98,7 +99,10 @@ func (r *Repo) Stats(ctx context.Context, o StatsOptions) (*StatsReport, error) 
 		}
 		g.Go(func() error {
 			m, err := r.readManifest(ctx, item.Name.Key())
-			if err != nil && !isDamage(err) {
+			if errors.Is(err, storage.ErrNotExist) {
+				return nil // pruned meanwhile
+			}
+			if err != nil && !isUnusable(err) {
 				return err
 			}
 			mu.Lock()

@@ -101,11 +101,11 @@ func (w *writer) inline(data []byte) (*manifest.Manifest, bool, error) {
 	m := &manifest.Manifest{}
 	namer := w.r.keys.Namer()
 	identity := manifest.NewIdentity()
-	cutter := chunking.NewCutter(bytes.NewReader(data), w.r.cuts(), chunking.NewPool(w.ctx, 2, int(w.r.config.Chunks.Max)), nil, nil)
+	cutter := chunking.NewCutter(bytes.NewReader(data), w.r.cuts(), chunking.NewPool(w.ctx, 2, min(inlineTrial, int(w.r.config.Chunks.Max))), nil, nil)
 	defer cutter.Close()
 	for {
 		chunk, err := cutter.Next()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // as Next promises
 			break
 		}
 		if err != nil {
@@ -224,14 +224,36 @@ func (r *Repo) openManifest(key string, object []byte) (*manifest.Manifest, erro
 	}
 	m, err := manifest.Decode(payload)
 	if err != nil {
-		return nil, errors.Join(ErrDamaged, err)
+		return nil, damaged(err)
+	}
+	// Else a checkpoint under a stream's name would restore as the whole stream.
+	if checkpointSuffix.MatchString(key) != (m.Kind == manifest.Checkpoint) {
+		return nil, fmt.Errorf("%w: manifest of kind %d under this name", ErrDamaged, m.Kind)
 	}
 	return m, nil
 }
 
+// damaged makes an error of decoding verified bytes one that wraps ErrDamaged,
+// unless a newer version wrote them.
+func damaged(err error) error {
+	if errors.Is(err, ErrNewer) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
+// get returns a small object, whole. One that is longer than any may be is damaged.
+func (r *Repo) get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	object, err := r.st.Get(ctx, key, limit)
+	if errors.Is(err, storage.ErrTooLong) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return object, err
+}
+
 // readManifest reads the manifest under key.
 func (r *Repo) readManifest(ctx context.Context, key string) (*manifest.Manifest, error) {
-	object, err := r.st.Get(ctx, key, seal.MaxDocument)
+	object, err := r.get(ctx, key, seal.MaxDocument)
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gpdedup/gpdedup/bench/tablegen"
 	"github.com/gpdedup/gpdedup/bench/parts"
+	"github.com/gpdedup/gpdedup/bench/tablegen"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/storage/local"
 )

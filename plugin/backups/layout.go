@@ -114,18 +114,18 @@ func (l layout) prepare(s *survey, overwrite bool) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		if err := clear(dir); err != nil {
+		if err := clearDir(dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// clear removes the files of an earlier export: gprestore counts files, and what
+// clearDir removes the files of an earlier export: gprestore counts files, and what
 // is left of another one must not be mixed with this. The coordinator's directory
 // goes first, so that there is no config.yaml beside files that are going.
 // Whatever else somebody put there, like reports of restores, stays.
-func clear(dir string) error {
+func clearDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err

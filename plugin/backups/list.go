@@ -281,6 +281,7 @@ func (s *survey) summary(namespace string) Summary {
 			out.LastStored = item.Stored
 		}
 	}
+	out.FirstStored, out.LastStored = out.FirstStored.UTC(), out.LastStored.UTC()
 	c := s.config
 	if c == nil {
 		return out

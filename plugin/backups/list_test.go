@@ -270,3 +270,16 @@ func TestHostileClaims(t *testing.T) {
 		t.Error(d.Reason)
 	}
 }
+
+// gprestore looks for the very name, so another extension is another stream.
+func TestExtension(t *testing.T) {
+	const ts = "20240102000000"
+	w := newWorld(t)
+	w.store(backup{ts: ts, oids: []int{101}, ext: ".gz", skip: []string{"gpbackup_0_" + ts}})
+	w.put(ts, "gpbackup_0_"+ts+"_101.zst", []byte("x"), repo.WriteOptions{})
+	d := w.show(ts)
+	if d.Status != Incomplete || !slices.Equal(d.Missing, []string{"gpbackup_0_" + ts + "_101.gz"}) ||
+		!slices.Equal(d.Notes, []string{"data streams that toc.yaml does not ask for: 1"}) {
+		t.Errorf("%+v", d)
+	}
+}

@@ -111,7 +111,7 @@ func (c *catalog) streams(ctx context.Context, s *survey) ([]Stream, error) {
 	for i, item := range s.items {
 		f := ParseFile(s.timestamp, item.Name.Item)
 		x := &out[i]
-		*x = Stream{Name: item.Name.Item, Kind: f.Kind, Content: f.Content, Stored: item.Stored, Checkpoints: item.Checkpoints}
+		*x = Stream{Name: item.Name.Item, Kind: f.Kind, Content: f.Content, Stored: item.Stored.UTC(), Checkpoints: item.Checkpoints}
 		if e, ok := s.tables[f.OID]; ok && f.Kind == TableData {
 			x.Table = e.Schema + "." + e.Name
 		}
@@ -152,7 +152,7 @@ func (x *Stream) describe(m *manifest.Manifest, item repo.Item) {
 	length, stored := m.Length, m.Stats.NewStored+uint64(item.Bytes)
 	x.Bytes, x.NewBytes = &length, &stored
 	x.Wrapping = map[manifest.Wrapping]string{manifest.Gzip: "gzip", manifest.Zstd: "zstd"}[m.Wrapping]
-	x.Host, x.Path, x.Started = m.Origin.Host, m.Origin.Path, m.Origin.Time
+	x.Host, x.Path, x.Started = m.Origin.Host, m.Origin.Path, m.Origin.Time.UTC()
 }
 
 // addSizes sums up the streams, and lets a stream that cannot be read decide on

@@ -184,7 +184,7 @@ func (s *survey) findMissing(toc bool) {
 		}
 	}
 	if foreign > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("%d data streams are stored that toc.yaml does not name", foreign))
+		s.notes = append(s.notes, fmt.Sprintf("data streams that toc.yaml does not ask for: %d", foreign))
 	}
 	// A hostile config and toc.yaml could ask for billions of streams. The loop
 	// ends when enough of those that are missing were named.

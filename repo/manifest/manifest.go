@@ -20,9 +20,11 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/repo/seal"
 )
 
-// ErrCorrupt is wrapped by every decoding error of this package.
+// ErrCorrupt is wrapped by every decoding error of this package but those for what
+// a newer version wrote: they wrap seal.ErrNewer.
 var ErrCorrupt = errors.New("corrupt manifest")
 
 // Kind says what a manifest stands for.
@@ -167,8 +169,8 @@ func Decode(data []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
 	}
 	if data[0] != encodingVersion || Kind(data[1]) > Checkpoint || Wrapping(data[2]) > Zstd || data[3] != 0 {
-		return nil, fmt.Errorf("%w: version %d, kind %d, wrapping %d, flags %d: written by a newer gpdedup; upgrade this program",
-			ErrCorrupt, data[0], data[1], data[2], data[3])
+		return nil, fmt.Errorf("manifest of version %d, kind %d, wrapping %d, flags %d: %w",
+			data[0], data[1], data[2], data[3], seal.ErrNewer)
 	}
 	m := &Manifest{Kind: Kind(data[1]), Wrapping: Wrapping(data[2]), Length: binary.LittleEndian.Uint64(data[4:])}
 	copy(m.Identity[:], data[12:])
@@ -223,6 +225,9 @@ func (m *Manifest) validate() error {
 		if m.Leaves[i].Chunk.Pack == InlinePack {
 			return fmt.Errorf("%w: leaf list %d is inline", ErrCorrupt, i)
 		}
+		if m.Leaves[i].Bytes > m.Length-sum {
+			return fmt.Errorf("%w: leaf lists cover more than %d bytes", ErrCorrupt, m.Length)
+		}
 		sum += m.Leaves[i].Bytes
 	}
 	for i := range m.Table.Rows {
@@ -230,6 +235,11 @@ func (m *Manifest) validate() error {
 		sum += uint64(c.Raw)
 		if c.Pack == InlinePack && uint64(c.Offset)+uint64(c.Stored) > uint64(len(m.Inline)) {
 			return fmt.Errorf("%w: row %d lies outside the inline data", ErrCorrupt, i)
+		}
+	}
+	for i := range m.Table.Bases {
+		if m.Table.Bases[i].Pack == InlinePack {
+			return fmt.Errorf("%w: base %d is inline", ErrCorrupt, i)
 		}
 	}
 	if sum != m.Length {

@@ -41,6 +41,10 @@ type Table struct {
 	Bases []Chunk
 }
 
+// maxPack bounds where a chunk may end in a pack, in bytes: 128 MiB, as no pack is
+// longer.
+const maxPack = 128 << 20
+
 const (
 	packRefSize = digest.Size + seal.HeaderSize
 	rowSize     = digest.Size + 5*4 + 4 + 3
@@ -73,7 +77,15 @@ func (t *Table) check() error {
 				uint64(c.Base) > uint64(len(t.Bases)) {
 				return fmt.Errorf("%w: row %d refers beyond the table", ErrCorrupt, i)
 			}
-			if (c.Base != 0) != (c.Encoding == index.Delta) {
+			overhead := uint32(index.BoxOverhead)
+			if c.Pack == InlinePack {
+				overhead = 0
+			}
+			if c.Raw > index.MaxChunk || c.Stored > c.Raw+overhead || c.Stored < overhead ||
+				uint64(c.Offset)+uint64(c.Stored) > maxPack {
+				return fmt.Errorf("%w: row %d: %d bytes stored in %d at %d", ErrCorrupt, i, c.Raw, c.Stored, c.Offset)
+			}
+			if (c.Base != 0) != (c.Encoding == index.Delta) || (c.Depth != 0) != (c.Encoding == index.Delta) {
 				return fmt.Errorf("%w: row %d is %s with base %d", ErrCorrupt, i, c.Encoding, c.Base)
 			}
 			if c.Base != 0 && t.Bases[c.Base-1].Depth >= c.Depth {
@@ -175,8 +187,8 @@ func decodeRows(data []byte, n int) ([]Chunk, []byte, error) {
 		offset, ordinal := previous.next(c.Pack)
 		c.Offset, c.Ordinal = column(2, i)+offset, column(4, i)+ordinal
 		c.Encoding, c.Flags, c.Depth = index.Encoding(bytes[3*i]), bytes[3*i+1], bytes[3*i+2]
-		if c.Raw > index.MaxChunk || c.Stored > index.MaxChunk+1024 || c.Encoding > index.Delta {
-			return nil, nil, fmt.Errorf("%w: row %d: %d bytes stored in %d, %s", ErrCorrupt, i, c.Raw, c.Stored, c.Encoding)
+		if c.Encoding > index.Delta {
+			return nil, nil, fmt.Errorf("row %d: %s: %w", i, c.Encoding, seal.ErrNewer)
 		}
 		previous = *c
 	}

@@ -12,10 +12,11 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
 )
 
 // Overhead is how many bytes a box is longer than what it holds, encrypted or not.
-const Overhead = 16
+const Overhead = index.BoxOverhead
 
 // Ordinals that do not count chunks.
 const (

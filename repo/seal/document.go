@@ -14,7 +14,7 @@ import (
 const (
 	documentPrefix = 1 + 4 + 4 // encoding, raw length, stored length
 
-	// MaxDocument bounds a document's payload in bytes.
+	// MaxDocument bounds a document, its payload and the whole object, in bytes.
 	MaxDocument = index.MaxChunk
 )
 
@@ -48,6 +48,9 @@ func (k *Keys) SealDocument(kind Kind, bind string, payload []byte, c Compressor
 	binary.LittleEndian.PutUint32(plain[5:], uint32(len(plain)-documentPrefix))
 	if k.Encrypted() {
 		plain = append(plain, make([]byte, Padme(len(plain))-len(plain))...)
+	}
+	if n := HeaderSize + len(plain) + Overhead; n > MaxDocument {
+		return nil, fmt.Errorf("%s of %d bytes is longer than %d", kind, n, MaxDocument) // no reader would take it
 	}
 	out := make([]byte, 0, HeaderSize+len(plain)+Overhead)
 	out = append(out, s.Header[:]...)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/gpdedup/gpdedup/index"
 )
 
 // Kind says what an object is.
@@ -62,7 +64,7 @@ const hashBLAKE3 = 1
 // Errors that callers decide on.
 var (
 	// ErrNewer: the object was written by a version that this one does not know.
-	ErrNewer = errors.New("written in a newer format; upgrade gpdedup")
+	ErrNewer = index.ErrNewer
 	// ErrDamaged: the bytes are not what was stored.
 	ErrDamaged = errors.New("damaged")
 )

@@ -3,9 +3,7 @@ package seal
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/restic/chunker"
 	"github.com/zeebo/blake3"
@@ -62,7 +60,12 @@ func NewRing(content *[32]byte) (*Ring, error) {
 	return r, nil
 }
 
-const ringVersion = 1
+const (
+	ringVersion = 1
+
+	// polynomialDegree is what the chunker's derivation gives and its tables need.
+	polynomialDegree = 53
+)
 
 // Marshal returns the ring as key slots wrap it.
 func (r *Ring) Marshal() []byte {
@@ -81,7 +84,7 @@ func (r *Ring) Marshal() []byte {
 func UnmarshalRing(data []byte) (*Ring, error) {
 	const fixed = 1 + 32 + 8 + 2
 	if len(data) < fixed {
-		return nil, fmt.Errorf("read key ring: %w", io.ErrUnexpectedEOF)
+		return nil, fmt.Errorf("read key ring: %w: %d bytes", ErrDamaged, len(data))
 	}
 	if data[0] != ringVersion {
 		return nil, fmt.Errorf("read key ring of version %d: %w", data[0], ErrNewer)
@@ -91,18 +94,18 @@ func UnmarshalRing(data []byte) (*Ring, error) {
 	n := int(binary.LittleEndian.Uint16(data[41:]))
 	data = data[fixed:]
 	if n == 0 || len(data) != n*34 {
-		return nil, errors.New("read key ring: wrong length")
+		return nil, fmt.Errorf("read key ring: %w: %d epochs in %d bytes", ErrDamaged, n, len(data))
 	}
 	for ; len(data) > 0; data = data[34:] {
 		e := Epoch{Number: binary.LittleEndian.Uint16(data)}
 		copy(e.Secret[:], data[2:])
 		if k := len(r.Epochs); k > 0 && r.Epochs[k-1].Number >= e.Number {
-			return nil, errors.New("read key ring: epochs are not ascending")
+			return nil, fmt.Errorf("read key ring: %w: epochs are not ascending", ErrDamaged)
 		}
 		r.Epochs = append(r.Epochs, e)
 	}
-	if r.Polynomial == 0 {
-		return nil, errors.New("read key ring: no chunker polynomial")
+	if d := r.Polynomial.Deg(); d != polynomialDegree {
+		return nil, fmt.Errorf("read key ring: %w: chunker polynomial of degree %d", ErrDamaged, d)
 	}
 	return r, nil
 }

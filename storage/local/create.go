@@ -87,8 +87,9 @@ func (s *Store) checkEmpty(root int) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if name == tmpDir && e.IsDir() {
-			inside, err := s.readDir(root, tmpDir)
+		// What a creation that failed half-way leaves, if nothing is in it.
+		if (name == tmpDir || name == "keys") && e.IsDir() {
+			inside, err := s.readDir(root, name)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@
 package target
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,9 @@ import (
 	"github.com/gpdedup/gpdedup/storage"
 	"github.com/gpdedup/gpdedup/storage/local"
 )
+
+// ErrLocation: what was given is no location that this version knows.
+var ErrLocation = errors.New("not a location")
 
 // Open returns the storage at location, which must exist: a directory's path.
 func Open(location string) (storage.Storage, error) {
@@ -31,10 +35,10 @@ func Create(location string) (storage.Storage, error) {
 
 func directory(location string) (string, error) {
 	if location == "" {
-		return "", fmt.Errorf("open repository: no location given")
+		return "", fmt.Errorf("open repository: %w: it is empty", ErrLocation)
 	}
 	if scheme, _, ok := strings.Cut(location, "://"); ok {
-		return "", fmt.Errorf("open repository: %s: this version knows directories only, not %s://", location, scheme)
+		return "", fmt.Errorf("open repository: %s: %w: this version knows directories only, not %s://", location, ErrLocation, scheme)
 	}
 	path, err := filepath.Abs(location)
 	if err != nil {
