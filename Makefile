@@ -72,6 +72,10 @@ bench: build ## benchmarks of PKG, into build/bench.txt; the last ones become bu
 	@if [ -s build/bench.txt ]; then mv build/bench.txt build/bench.old.txt; fi
 	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PKG) | tee build/bench.txt
 
+.PHONY: bench-measure
+bench-measure: build ## the figures of docs/performance.md, next to restic and borg if they are installed; takes a quarter of an hour
+	@go run ./bench/measure --gpdedup ./gpdedup --big --update docs/performance.md
+
 .PHONY: benchstat
 benchstat: build/bin/benchstat ## compares the last two `make bench`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt

@@ -190,8 +190,8 @@ func (c *Cutter) fill() error {
 		c.end += n
 		// Only io.EOF itself is the end. io.ReadFull would say io.ErrUnexpectedEOF
 		// of a short last block, and that is what a decompressor says of a
-		// container that is cut short.
-		if err == io.EOF { //nolint:errorlint // a wrapped EOF is somebody's failure
+		// container that is cut short. A wrapped EOF is somebody's failure.
+		if err == io.EOF {
 			c.eof = true
 			return nil
 		}

@@ -24,7 +24,7 @@ func TestOnlyEOFIsTheEnd(t *testing.T) {
 					chunk.Release()
 				}
 			}
-			if err == io.EOF || !errors.Is(err, cause) {
+			if err == io.EOF || !errors.Is(err, cause) { //nolint:errorlint // Next promises io.EOF itself
 				t.Errorf("%d bytes and then %q: Next ended with %v", n, cause, err)
 			}
 		}

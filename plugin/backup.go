@@ -42,6 +42,7 @@ func (p *Process) BackupFile(ctx context.Context, configPath, path string) error
 	}
 	defer f.Close()
 	return p.store(ctx, s, name, path, f, func() error {
+		p.signals.settle()
 		if p.signals.signal() != 0 {
 			return errInterrupted
 		}

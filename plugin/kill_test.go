@@ -71,7 +71,7 @@ func (w *world) killed(rng *rand.Rand, path string, data []byte) bool {
 	}
 	w.must(cmd.Process.Kill())
 	err = cmd.Wait()
-	in.Close()
+	_ = in.Close()
 	if feed < len(data) {
 		w.visibleIsRight(path, data) // the stream was cut off: it must not be there
 	}

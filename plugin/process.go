@@ -162,6 +162,7 @@ func (p *Process) origin(path string) manifest.Origin {
 // input proves nothing: a server that cancels a COPY, and a parent that dies, end
 // it cleanly in the middle of the data.
 func (p *Process) mayPublish() error {
+	p.signals.settle()
 	if p.signals.signal() != 0 {
 		return errInterrupted
 	}

@@ -17,7 +17,10 @@ import (
 var errInterrupted = errors.New("interrupted by a signal")
 
 // signals watches for the ones that end a process.
-type signals struct{ got atomic.Int32 }
+type signals struct {
+	got     atomic.Int32
+	settled chan struct{} // answers settle
+}
 
 // signalGrace is how long after a signal a process may still clear away what it
 // was at. What hangs in a dead file system must not keep it alive.
@@ -36,8 +39,9 @@ type endings struct {
 
 // watchSignals cancels when the first signal comes.
 func watchSignals(cancel context.CancelCauseFunc, how endings) *signals {
-	s := &signals{}
-	c := make(chan os.Signal, 4)
+	s := &signals{settled: make(chan struct{}, 1)}
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, markSignal)
 	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP} {
 		if how.heedIgnored || !signal.Ignored(sig) {
 			signal.Notify(c, sig)
@@ -47,22 +51,53 @@ func watchSignals(cancel context.CancelCauseFunc, how endings) *signals {
 	// must not replace the exit code.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	go func() {
-		sig, ok := (<-c).(syscall.Signal)
-		if !ok {
-			return
-		}
+		sig := s.next(c)
 		s.got.Store(int32(sig))
 		if how.atOnce {
 			dieBy(sig)
 		}
 		cancel(errInterrupted)
-		select {
-		case <-c: // asked twice
-		case <-time.After(signalGrace):
-		}
+		time.AfterFunc(signalGrace, func() { dieBy(sig) })
+		s.next(c) // asked twice
 		dieBy(sig)
 	}()
 	return s
+}
+
+// next returns the next signal that is not a mark.
+func (s *signals) next(c <-chan os.Signal) syscall.Signal {
+	for {
+		sig, ok := (<-c).(syscall.Signal)
+		if ok && sig != markSignal {
+			return sig
+		}
+		select {
+		case s.settled <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// markSignal means nothing to us. Its number is higher than those of the signals
+// that end a process, so of all that are pending the kernel delivers it last, and
+// so does Go.
+const markSignal = unix.SIGWINCH
+
+// settle returns when every signal that was sent before has been taken note of. One
+// may still be on its way through kernel and runtime on a busy host while the end of
+// the stream, which came after it, has long arrived.
+func (s *signals) settle() {
+	select {
+	case <-s.settled: // of a terminal that changed its size
+	default:
+	}
+	if unix.Kill(unix.Getpid(), markSignal) != nil {
+		return
+	}
+	select {
+	case <-s.settled:
+	case <-time.After(signalGrace): // never seen; and then there is the flag
+	}
 }
 
 // signal returns the one that came, or 0.

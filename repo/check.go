@@ -12,6 +12,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/pack"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -261,7 +262,7 @@ func (c *checker) readChunks(dir *index.Pack, object []byte) error {
 		err := fmt.Errorf("%w: chunk %s lies beyond the end", ErrDamaged, id.Short())
 		if end <= uint64(len(object)) {
 			var out []byte
-			out, err = f.decode(s, c.r.buffers.get(int(loc.Raw)), &row, object[loc.Offset:end], namer)
+			out, err = f.decode(s, c.r.buffers.get(int(loc.Raw)+compress.Slack), &row, object[loc.Offset:end], namer)
 			c.r.buffers.put(out)
 		}
 		if err != nil {
@@ -297,7 +298,7 @@ func (c *checker) checkFragments(ctx context.Context, fragments []storage.Info) 
 			id, err := digest.Parse(strings.TrimPrefix(info.Key, indexPrefix))
 			if err != nil {
 				c.warn("%s is none of gpdedup's objects", info.Key)
-				return nil
+				return nil //nolint:nilerr // it is none of ours
 			}
 			packs, err := c.r.loadFragment(ctx, id)
 			if errors.Is(err, storage.ErrNotExist) {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
@@ -103,7 +104,7 @@ func damagedObject(err error, otherwise string) string {
 func (c *checker) checkRow(ctx context.Context, f *fetcher, m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream string) error {
 	if row.Pack == manifest.InlinePack {
 		payload := m.Inline[row.Offset : row.Offset+row.Stored]
-		out, err := f.decode(nil, c.r.buffers.get(int(row.Raw)), row, payload, c.r.keys.Namer())
+		out, err := f.decode(nil, c.r.buffers.get(int(row.Raw)+compress.Slack), row, payload, c.r.keys.Namer())
 		c.r.buffers.put(out)
 		if err != nil {
 			c.blame("inline data", err.Error(), stream)

@@ -95,7 +95,7 @@ func (r *Repo) listPacks(ctx context.Context, fn func(digest.ID, storage.Info) e
 		id, err := digest.Parse(info.Key[strings.LastIndexByte(info.Key, '/')+1:])
 		if err != nil || packKey(id) != info.Key {
 			r.log.Warn("foreign object", "key", info.Key)
-			return nil
+			return nil //nolint:nilerr // it is none of ours
 		}
 		return fn(id, info)
 	})

@@ -33,7 +33,6 @@ type packer struct {
 
 	builder *pack.Builder
 	slot    int    // of the pack that builder fills
-	spare   []byte // memory for the next pack
 	putSum  int64  // bytes of packs finished so far
 
 	uploads   sync.WaitGroup

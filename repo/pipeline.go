@@ -29,7 +29,6 @@ type job struct {
 	known bool          // place says where the chunk is stored
 	place place
 	own   *encoded // else: what to store; shared by equal chunks
-	err   error
 }
 
 // encoded is a new chunk's payload. ready is closed when the rest is valid.

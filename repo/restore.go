@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
@@ -286,7 +287,7 @@ func (s *restorer) fetch(ctx context.Context, r *run) error {
 	if first.Pack == manifest.InlinePack {
 		for i, p := range r.pieces {
 			payload := s.m.Inline[p.chunk.Offset : p.chunk.Offset+p.chunk.Stored]
-			out, err := s.f.decode(nil, s.r.buffers.get(int(p.chunk.Raw)), p.chunk, payload, namer)
+			out, err := s.f.decode(nil, s.r.buffers.get(int(p.chunk.Raw)+compress.Slack), p.chunk, payload, namer)
 			if err != nil {
 				return fmt.Errorf("inline chunk %s: %w", p.chunk.ID.Short(), err)
 			}
@@ -319,7 +320,7 @@ func (s *restorer) fetch(ctx context.Context, r *run) error {
 }
 
 func (s *restorer) decodePiece(ctx context.Context, r *run, p piece, sealer *seal.Sealer, box []byte, failed error, namer *digest.Hasher) ([]byte, error) {
-	dst := s.r.buffers.get(int(p.chunk.Raw))
+	dst := s.r.buffers.get(int(p.chunk.Raw) + compress.Slack)
 	if failed == nil {
 		at := int64(p.chunk.Offset) - r.start
 		out, err := s.f.decode(sealer, dst, p.chunk, box[at:at+int64(p.chunk.Stored)], namer)

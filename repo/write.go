@@ -10,6 +10,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/chunking"
 	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
@@ -150,7 +151,7 @@ func (r *Repo) verifyPayload(payload []byte, encoding index.Encoding, raw []byte
 	if encoding == index.Raw {
 		return nil // a copy
 	}
-	scratch := r.buffers.get(len(raw))
+	scratch := r.buffers.get(len(raw) + compress.Slack)
 	defer r.buffers.put(scratch)
 	out, err := r.dec.Decode(scratch[:0], payload, encoding, len(raw))
 	if err != nil || !bytes.Equal(out, raw) {

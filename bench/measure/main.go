@@ -3,9 +3,9 @@
 // Command measure measures gpdedup's binary against what else does the same work on this machine, and writes the figures
 // as a section for docs/performance.md:
 //
-//	go run ./bench/measure                                 # to standard output, about ten minutes
+//	go run ./bench/measure                                 # to standard output, some five minutes
 //	go run ./bench/measure --update docs/performance.md    # in place of the section that is there
-//	go run ./bench/measure --big --peers                   # all of it, about an hour
+//	go run ./bench/measure --big --peers                   # all of it, ten to fifteen minutes
 //
 // Machines are shared and no two are alike, so nothing here is an absolute speed: every time is compared with one that
 // was taken in the same run, by turns (A B A B …), over several rounds. Medians count; the span from the least to the
@@ -120,7 +120,7 @@ func parse(args []string) (settings, error) {
 
 // run measures everything and writes the section.
 func run(ctx context.Context, set settings) (err error) {
-	// Before the hour of work: a file without markers is found out now.
+	// Before the long work: a file without markers is found out now.
 	if set.update != "" {
 		if err := replaceSection(set.update, nil); err != nil {
 			return err

@@ -53,13 +53,13 @@ func (c *BackupDeleteCmd) Run(g *Globals) error {
 	}
 	return g.Print(report, func(w io.Writer) {
 		for _, ts := range report.Deleted {
-			fmt.Fprintf(w, "deleted %s\n", ts)
+			_, _ = fmt.Fprintf(w, "deleted %s\n", ts)
 		}
 		for _, ts := range report.Already {
-			fmt.Fprintf(w, "%s was deleted already\n", ts)
+			_, _ = fmt.Fprintf(w, "%s was deleted already\n", ts)
 		}
 		if len(report.Dependents) > 0 {
-			fmt.Fprintf(w, "these build on what was deleted and cannot be restored without it: %s\n", strings.Join(report.Dependents, ", "))
+			_, _ = fmt.Fprintf(w, "these build on what was deleted and cannot be restored without it: %s\n", strings.Join(report.Dependents, ", "))
 		}
 	})
 }
@@ -139,7 +139,7 @@ func (c *BackupUndeleteCmd) Run(g *Globals) error {
 	}
 	return g.Print(report, func(w io.Writer) {
 		for _, ts := range report.Undeleted {
-			fmt.Fprintf(w, "undeleted %s\n", ts)
+			_, _ = fmt.Fprintf(w, "undeleted %s\n", ts)
 		}
 	})
 }

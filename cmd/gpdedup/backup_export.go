@@ -64,11 +64,11 @@ func (c *BackupExportCmd) Run(g *Globals) error {
 	err = g.Print(report, func(w io.Writer) {
 		printProblems(w, report.Problems)
 		for _, ts := range report.Exported {
-			fmt.Fprintf(w, "exported %s\n", ts)
+			_, _ = fmt.Fprintf(w, "exported %s\n", ts)
 		}
-		fmt.Fprintf(w, "wrote %s, %s, below %s\n", count(report.Files, "file"), formatBytes(report.Bytes), report.Directory)
+		_, _ = fmt.Fprintf(w, "wrote %s, %s, below %s\n", count(report.Files, "file"), formatBytes(report.Bytes), report.Directory)
 		if report.OK {
-			fmt.Fprintf(w, "restore it with: gprestore --backup-dir %s --timestamp %s\n", report.Directory, c.Timestamp)
+			_, _ = fmt.Fprintf(w, "restore it with: gprestore --backup-dir %s --timestamp %s\n", report.Directory, c.Timestamp)
 		}
 	})
 	if err != nil {

@@ -121,6 +121,6 @@ func (c *BackupGetCmd) toFile(g *Globals) (err error) {
 	}
 	report := backupGetReport{Namespace: g.Namespace, Timestamp: c.Timestamp, Name: c.Name, Output: c.Output, Bytes: info.Size()}
 	return g.Print(report, func(w io.Writer) {
-		fmt.Fprintf(w, "wrote %s to %s: %s\n", oneLine(c.Name), c.Output, formatBytes(info.Size()))
+		_, _ = fmt.Fprintf(w, "wrote %s to %s: %s\n", oneLine(c.Name), c.Output, formatBytes(info.Size()))
 	})
 }

@@ -65,21 +65,21 @@ func (c *BackupListCmd) Run(g *Globals) error {
 
 func (c *BackupListCmd) print(w io.Writer, list []backups.Summary) {
 	if len(list) == 0 {
-		fmt.Fprintln(w, "no backups")
+		_, _ = fmt.Fprintln(w, "no backups")
 		return
 	}
 	t := newTable(w)
 	defer t.Flush() //nolint:errcheck // w is a buffer
 	if c.AllNamespaces {
-		fmt.Fprint(t, "NAMESPACE\t")
+		_, _ = fmt.Fprint(t, "NAMESPACE\t")
 	}
-	fmt.Fprintln(t, "TIMESTAMP\tDATABASE\tTYPE\tSTATUS\tTABLES\tSTREAMS\tSIZE\tNEW\tDURATION")
+	_, _ = fmt.Fprintln(t, "TIMESTAMP\tDATABASE\tTYPE\tSTATUS\tTABLES\tSTREAMS\tSIZE\tNEW\tDURATION")
 	for i := range list {
 		s := &list[i]
 		if c.AllNamespaces {
-			fmt.Fprint(t, oneLine(s.Namespace)+"\t")
+			_, _ = fmt.Fprint(t, oneLine(s.Namespace)+"\t")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", s.Timestamp, orDash(s.Database), orDash(backupType(s)), s.Status,
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", s.Timestamp, orDash(s.Database), orDash(backupType(s)), s.Status,
 			s.Tables, s.Streams, bytesOrDash(s.Bytes), bytesOrDash(s.NewBytes), s.Duration().Round(time.Second))
 	}
 }

@@ -49,7 +49,7 @@ func printDetail(w io.Writer, d *backups.Detail) {
 	t := newTable(w)
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, oneLine(value))
+			_, _ = fmt.Fprintf(t, "%s\t%s\n", name, oneLine(value))
 		}
 	}
 	row("timestamp", d.Timestamp)
@@ -68,7 +68,7 @@ func printDetail(w io.Writer, d *backups.Detail) {
 		row("segments", fmt.Sprint(d.Segments))
 	}
 	row("tables", fmt.Sprint(d.Tables))
-	streams := fmt.Sprint(d.Summary.Streams)
+	streams := fmt.Sprint(d.Streams)
 	if d.SingleDataFile {
 		streams += ", a single data file for each segment"
 	}
@@ -99,7 +99,7 @@ func printDetail(w io.Writer, d *backups.Detail) {
 	}
 	t.Flush() //nolint:errcheck // w is a buffer
 	if d.StreamInfos != nil {
-		fmt.Fprintln(w)
+		_, _ = fmt.Fprintln(w)
 		printStreams(w, d.StreamInfos)
 	}
 }
@@ -107,12 +107,12 @@ func printDetail(w io.Writer, d *backups.Detail) {
 func printStreams(w io.Writer, streams []backups.Stream) {
 	t := newTable(w)
 	defer t.Flush() //nolint:errcheck // w is a buffer
-	fmt.Fprintln(t, "STREAM\tTABLE\tSIZE\tNEW\tHOST")
+	_, _ = fmt.Fprintln(t, "STREAM\tTABLE\tSIZE\tNEW\tHOST")
 	for _, s := range streams {
 		last := orDash(s.Host)
 		if s.Problem != "" {
 			last = "damaged: " + oneLine(s.Problem)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", oneLine(s.Name), orDash(s.Table), bytesOrDash(s.Bytes), bytesOrDash(s.NewBytes), last)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", oneLine(s.Name), orDash(s.Table), bytesOrDash(s.Bytes), bytesOrDash(s.NewBytes), last)
 	}
 }

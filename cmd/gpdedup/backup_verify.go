@@ -51,7 +51,7 @@ func (c *BackupVerifyCmd) Run(g *Globals) error {
 	err = g.Print(report, func(w io.Writer) {
 		printProblems(w, report.Problems)
 		if report.OK {
-			fmt.Fprintf(w, "verified %s: %s, %s\n", c.Timestamp, count(report.Streams, "stream"), formatBytes(report.Bytes))
+			_, _ = fmt.Fprintf(w, "verified %s: %s, %s\n", c.Timestamp, count(report.Streams, "stream"), formatBytes(report.Bytes))
 		}
 	})
 	if err != nil {
@@ -66,6 +66,6 @@ func printProblems(w io.Writer, problems []backups.Problem) {
 		if p.Kind == backups.BadStatus {
 			what = "not complete"
 		}
-		fmt.Fprintf(w, "%s: %s\n", what, oneLine(p.String()))
+		_, _ = fmt.Fprintf(w, "%s: %s\n", what, oneLine(p.String()))
 	}
 }

@@ -17,20 +17,20 @@ import (
 type Status string
 
 const (
-	// Complete: gpbackup reported success and every stream is stored. For an
+	// Complete means: gpbackup reported success and every stream is stored. For an
 	// incremental backup, of all that it builds on too.
 	Complete Status = "complete"
-	// Failed: gpbackup reported failure.
+	// Failed means: gpbackup reported failure.
 	Failed Status = "failed"
-	// Incomplete: there is no config.yaml (yet, or because gpbackup was stopped),
+	// Incomplete means: there is no config.yaml (yet, or because gpbackup was stopped),
 	// or streams are missing.
 	Incomplete Status = "incomplete"
-	// BrokenChain: complete in itself, but a backup that it builds on is not.
+	// BrokenChain means: complete in itself, but a backup that it builds on is not.
 	BrokenChain Status = "broken_chain"
-	// Damaged: a file that says what belongs to the backup, or the manifest of a
+	// Damaged means: a file that says what belongs to the backup, or the manifest of a
 	// stream, cannot be read.
 	Damaged Status = "damaged"
-	// Deleted: deleted, but not yet removed; repo.Undelete may bring it back.
+	// Deleted means: deleted, but not yet removed; repo.Undelete may bring it back.
 	Deleted Status = "deleted"
 )
 

@@ -37,6 +37,9 @@ func ParseLevel(s string) (Level, error) {
 // encoder memory and gains next to nothing on table text.
 const window = 1 << 20
 
+// Slack is how many bytes of capacity beyond the content make decoding faster.
+const Slack = 64
+
 // ErrDecode: a payload does not decode to what was stored.
 var ErrDecode = errors.New("payload does not decode")
 
@@ -103,15 +106,16 @@ func (d *Decoder) Decode(dst, payload []byte, enc index.Encoding, raw int) ([]by
 		}
 		return append(dst, payload...), nil
 	case index.Zstd:
-		dst = grow(dst, raw)
-		out, err := d.zstd.DecodeAll(payload, dst[:len(dst):len(dst)+raw])
+		// With some room behind the content the decoder need not watch the end.
+		dst = grow(dst, raw+Slack)
+		out, err := d.zstd.DecodeAll(payload, dst[:len(dst):len(dst)+raw+Slack])
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDecode, err)
 		}
 		if len(out)-len(dst) != raw {
 			return nil, fmt.Errorf("%w: %d bytes, want %d", ErrDecode, len(out)-len(dst), raw)
 		}
-		return out, nil
+		return dst[:len(out)], nil // with all of its capacity
 	default:
 		return nil, fmt.Errorf("%w: %s needs its base", ErrDecode, enc)
 	}

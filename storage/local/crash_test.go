@@ -180,7 +180,7 @@ func (s *Store) as(t testing.TB, p *process) *Store {
 	}
 	p.calls, p.failAt = 0, calls
 	other.noLink.Store(s.noLink.Load())
-	t.Cleanup(func() { other.Close() })
+	t.Cleanup(func() { _ = other.Close() })
 	return other
 }
 

@@ -36,7 +36,7 @@ func create(path string, sys system) (*Store, error) {
 		return nil, err
 	}
 	if err := s.prepare(); err != nil {
-		s.Close()
+		_ = s.Close()
 		return nil, fmt.Errorf("create repository directory %s: %w", path, classify("put", err))
 	}
 	return s, nil

@@ -113,7 +113,7 @@ func TestFullDisk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { s.Close() })
+		t.Cleanup(func() { _ = s.Close() })
 		size := func(i int) int { return i % 7 * 10_000 }
 		if !mounted {
 			limitFileSize(t, 50_000)
@@ -215,7 +215,7 @@ func TestReadOnlyMount(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustPut(t, s, "a/there", []byte("x"))
-	s.Close()
+	_ = s.Close()
 	if !mounted { // then we are not root, and permissions bind us
 		readOnlyModes(t, dir)
 	} else if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
@@ -316,8 +316,8 @@ func TestModes(t *testing.T) {
 				check(filepath.Join(given, dir), root)
 			}
 			check(filepath.Join(given, "a/b/c"), file)
-			s.Close()
-			made.Close()
+			_ = s.Close()
+			_ = made.Close()
 		}
 	}
 }

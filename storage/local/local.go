@@ -95,7 +95,7 @@ func open(path string, sys system) (*Store, error) {
 	}
 	s := &Store{name: path, path: abs, root: root, sys: sys}
 	if err := s.describe(); err != nil {
-		root.Close()
+		_ = root.Close()
 		return nil, fmt.Errorf("open directory %s: %w", path, err)
 	}
 	return s, nil
