@@ -80,7 +80,8 @@ const (
 // each to use, one at a time and in no particular order. Fragments that cannot be
 // had are returned; err is the context's or use's.
 func (l listing) load(ctx context.Context, positions []int, load Loader, first uint32,
-	use func(position int, packs []Pack) error) (skipped []*FragmentError, err error) {
+	use func(position int, packs []Pack) error,
+) (skipped []*FragmentError, err error) {
 	group, loading := errgroup.WithContext(ctx)
 	group.SetLimit(loadParallel)
 	inFlight := semaphore.NewWeighted(loadBytes)

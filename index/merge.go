@@ -25,7 +25,8 @@ type generationSource struct {
 // renumber numbers the packs of g whose fragment keep accepts, from *next on, and
 // calls fn for each in order. It returns what generationSource needs.
 func (g *generation) renumber(next *uint32, keep func(fragment uint32) (rank uint32, ok bool),
-	fn func(number uint32, id []byte, rank uint32) error) (numbers []uint32, err error) {
+	fn func(number uint32, id []byte, rank uint32) error,
+) (numbers []uint32, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer catchFault(&err)
 	w := g.tree.walk(g.packs)

@@ -32,8 +32,8 @@ type packer struct {
 	own    recentPlaces // chunks that this stream stored; guarded by pipeline.mu
 
 	builder *pack.Builder
-	slot    int    // of the pack that builder fills
-	putSum  int64  // bytes of packs finished so far
+	slot    int   // of the pack that builder fills
+	putSum  int64 // bytes of packs finished so far
 
 	uploads   sync.WaitGroup
 	limit     *semaphore.Weighted

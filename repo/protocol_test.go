@@ -208,8 +208,10 @@ func TestOrderOfObjects(t *testing.T) {
 		if op != "put" {
 			return mem.Fault{}
 		}
-		crashed := &Repo{st: st.Clone(), config: r.config, keys: r.keys, cache: r.cache, opts: r.opts, log: r.log,
-			enc: r.enc, dec: r.dec, lists: map[string]*gcList{}}
+		crashed := &Repo{
+			st: st.Clone(), config: r.config, keys: r.keys, cache: r.cache, opts: r.opts, log: r.log,
+			enc: r.enc, dec: r.dec, lists: map[string]*gcList{},
+		}
 		report, err := crashed.Check(ctx, CheckOptions{Level: CheckData})
 		if err != nil || len(report.Damage) > 0 || len(report.Warnings) > 0 {
 			t.Errorf("before %s: %v %+v", key, err, report)

@@ -43,8 +43,10 @@ func TestStatus(t *testing.T) {
 		{name: "running", b: backup{oids: someTables, skip: []string{"_config.yaml", "_report"}}, want: Incomplete, reason: "no config.yaml"},
 		{name: "unknown status", b: backup{oids: someTables, status: "In Progress"}, want: Incomplete, reason: `status "In Progress"`},
 		{name: "no status", b: backup{oids: someTables, status: `""`}, want: Incomplete},
-		{name: "one stream missing", b: backup{oids: someTables, skip: []string{"gpbackup_1_" + ts + "_102"}}, want: Incomplete, missing: 1,
-			reason: "gpbackup_1_" + ts + "_102 is missing"},
+		{
+			name: "one stream missing", b: backup{oids: someTables, skip: []string{"gpbackup_1_" + ts + "_102"}}, want: Incomplete, missing: 1,
+			reason: "gpbackup_1_" + ts + "_102 is missing",
+		},
 		{name: "one segment missing", b: backup{oids: someTables, skip: []string{"gpbackup_1_"}}, want: Incomplete, missing: 4, reason: "4 streams are missing"},
 		{name: "segment table of contents missing", b: backup{oids: someTables, sdf: true, skip: []string{"gpbackup_0_" + ts + "_toc"}}, want: Incomplete, missing: 1},
 		{name: "single data file missing", b: backup{oids: someTables, sdf: true, ext: ".gz", skip: []string{".gz"}}, want: Incomplete, missing: 2},

@@ -34,8 +34,13 @@ func problems(list []Problem) []string {
 
 func TestVerifyWhole(t *testing.T) {
 	for _, b := range []backup{
-		{oids: someTables}, {oids: someTables, ext: ".gz", wrapped: true}, {oids: someTables, sdf: true}, {oids: someTables, sdf: true, ext: ".gz"},
-		{oids: someTables, sdf: true, ext: ".zst", wrapped: true}, {metadata: true}, {sdf: true},
+		{oids: someTables},
+		{oids: someTables, ext: ".gz", wrapped: true},
+		{oids: someTables, sdf: true},
+		{oids: someTables, sdf: true, ext: ".gz"},
+		{oids: someTables, sdf: true, ext: ".zst", wrapped: true},
+		{metadata: true},
+		{sdf: true},
 	} {
 		w := newWorld(t)
 		b.ts = "20240101000000"
