@@ -69,6 +69,12 @@ func (l listing) newestFirst(positions []int) {
 	})
 }
 
+// newer reports whether the fragment at position a comes before that at b in
+// newestFirst.
+func (l listing) newer(a, b int) bool {
+	return cmp.Or(l[a].ModTime.Compare(l[b].ModTime), cmp.Compare(a, b)) > 0
+}
+
 // How much a process loads at once: enough to hide the latency of a remote storage,
 // not more than a small process can hold.
 const (
@@ -80,7 +86,8 @@ const (
 // each to use, one at a time and in no particular order. Fragments that cannot be
 // had are returned; err is the context's or use's.
 func (l listing) load(ctx context.Context, positions []int, load Loader, first uint32,
-	use func(position int, packs []Pack) error) (skipped []*FragmentError, err error) {
+	use func(position int, packs []Pack) error,
+) (skipped []*FragmentError, err error) {
 	group, loading := errgroup.WithContext(ctx)
 	group.SetLimit(loadParallel)
 	inFlight := semaphore.NewWeighted(loadBytes)
