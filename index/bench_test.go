@@ -2,10 +2,13 @@ package index
 
 import (
 	"context"
+	"encoding/binary"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -141,4 +144,81 @@ func BenchmarkRefresh(b *testing.B) {
 		}
 		b.ReportMetric(float64(written)/float64(b.N*benchFragment), "written/new")
 	})
+}
+
+// featuredWorld is a randomWorld whose chunks have features.
+type featuredWorld struct{ *randomWorld }
+
+func (w featuredWorld) load(ctx context.Context, id digest.ID) ([]Pack, error) {
+	packs, err := w.randomWorld.load(ctx, id)
+	for i := range packs {
+		for k := range packs[i].Entries {
+			e := &packs[i].Entries[k]
+			e.Flags = FlagFeatures
+			e.Features = featuresOf(e.ID)
+		}
+	}
+	return packs, err
+}
+
+func featuresOf(id digest.ID) (f [3]uint64) {
+	r := rand.New(rand.NewPCG(binary.LittleEndian.Uint64(id[8:]), 3))
+	return [3]uint64{r.Uint64(), r.Uint64(), r.Uint64()}
+}
+
+// BenchmarkSimilar asks for chunks that share all super-features, one, and none, in
+// one generation, beside bbolt's own look-up of a chunk in it.
+func BenchmarkSimilar(b *testing.B) {
+	w := featuredWorld{newRandomWorld(benchChunks())}
+	c := testCache(b, CacheOptions{FeatureEntries: 2 * benchChunks()})
+	mustRefresh(b, c, w.listed, w.load)
+	v := mustView(b, c, w.listed, w.load)
+	ids := w.sample(1 << 16)
+	random := rand.New(rand.NewPCG(9, 9))
+	sets := map[string][][3]uint64{}
+	for _, id := range ids {
+		all := featuresOf(id)
+		one, none := [3]uint64{}, [3]uint64{}
+		for i := range all {
+			one[i], none[i] = random.Uint64(), random.Uint64()
+		}
+		i := random.IntN(3)
+		one[i] = all[i]
+		sets["three"], sets["one"], sets["none"] = append(sets["three"], all), append(sets["one"], one), append(sets["none"], none)
+	}
+	db := must(bbolt.Open(generationFiles(b, c)[0], 0, &bbolt.Options{ReadOnly: true, Timeout: 1}))
+	defer func() { _ = db.Close() }()
+	tx := must(db.Begin(false))
+	defer func() { _ = tx.Rollback() }()
+	bucket := tx.Bucket([]byte(chunksBucket))
+	// On a machine that others use only turns tell the two apart: the middle of many.
+	const turn = 256
+	for _, name := range []string{"three", "one", "none"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var similar, bare []float64
+			for i := 0; i < b.N; i += turn {
+				begin := time.Now()
+				for k := range turn {
+					n := (i + k) & 0xffff
+					if id, _, ok := v.Similar(sets[name][n], nil); ok != (name != "none") || ok && id != ids[n] {
+						b.Fatal("wrong answer")
+					}
+				}
+				middle := time.Now()
+				for k := range turn {
+					if bucket.Get(ids[(i+k+1<<15)&0xffff][:keySize]) == nil {
+						b.Fatal("wrong answer")
+					}
+				}
+				similar = append(similar, float64(middle.Sub(begin)))
+				bare = append(bare, float64(time.Since(middle)))
+			}
+			slices.Sort(similar)
+			slices.Sort(bare)
+			b.ReportMetric(bare[len(bare)/2]/turn, "bbolt-ns")
+			b.ReportMetric(similar[len(similar)/2]/turn, "similar-ns")
+			b.ReportMetric(similar[len(similar)/2]/bare[len(bare)/2], "times-bbolt")
+		})
+	}
 }

@@ -24,6 +24,10 @@ type CacheOptions struct {
 	// one is built, the temporary files come on top. Beyond the limit the oldest
 	// fragments are left out.
 	SizeLimit int64
+	// FeatureEntries is of how many entries, those of the newest fragments, the
+	// generations keep similarity features; 0 means 4 Mi, negative none. Each takes
+	// about 120 bytes. Older ones go as generations are merged.
+	FeatureEntries int
 	// MaxGenerations is how many files a View has to look into; 0 means 4.
 	MaxGenerations int
 }
@@ -31,6 +35,7 @@ type CacheOptions struct {
 const (
 	defaultSizeLimit      = 4 << 30
 	defaultMaxGenerations = 4
+	defaultFeatureEntries = 4 << 20
 )
 
 // Cache is the index cache of one repository on this host: a directory that any
@@ -60,6 +65,9 @@ func OpenCache(dir string, opts CacheOptions) (*Cache, error) {
 	}
 	if opts.MaxGenerations <= 0 {
 		opts.MaxGenerations = defaultMaxGenerations
+	}
+	if opts.FeatureEntries == 0 {
+		opts.FeatureEntries = defaultFeatureEntries
 	}
 	c := &Cache{opts: opts, batch: batchBytes, step: func(string) {}}
 	if dir == "" {

@@ -19,6 +19,11 @@ func TestFindConcurrently(t *testing.T) {
 					if got, ok := v.Find(id, nil); ok && got != x.truth[id] {
 						t.Errorf("%s: %+v", id.Short(), got)
 					}
+					if super, ok := x.super[id]; ok {
+						if similar, got, ok := v.Similar(super, nil); ok && (similar != id || got != x.truth[id]) {
+							t.Errorf("similar to %s: %s at %+v", id.Short(), similar.Short(), got)
+						}
+					}
 				}
 			}
 		})

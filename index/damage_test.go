@@ -24,20 +24,26 @@ type victim struct {
 	data  []byte
 	truth map[digest.ID]Location
 	ids   []digest.ID // every 30th chunk
+	super map[digest.ID][3]uint64
 }
 
 func newVictim(t testing.TB) *victim {
 	w := newWorld()
 	for i := range 8 {
-		w.add(randomPack(newRand(i), 1000), randomPack(newRand(100+i), 200))
+		w.add(withFeatures(newRand(i), randomPack(newRand(i), 1000)), randomPack(newRand(100+i), 200))
 	}
-	x := &victim{w: w, c: testCache(t, CacheOptions{}), truth: map[digest.ID]Location{}}
+	x := &victim{w: w, c: testCache(t, CacheOptions{}), truth: map[digest.ID]Location{}, super: map[digest.ID][3]uint64{}}
 	mustRefresh(t, x.c, w.list(), w.load)
 	x.name = generationFiles(t, x.c)[0]
 	x.data = must(os.ReadFile(x.name))
 	for id, locs := range w.locations(w.order...) {
 		if x.truth[id] = locs[0]; len(x.truth)%30 == 0 {
 			x.ids = append(x.ids, id)
+		}
+	}
+	for _, packs := range w.fragments {
+		for _, e := range packs[0].Entries {
+			x.super[e.ID] = e.Features
 		}
 	}
 	return x
@@ -52,11 +58,16 @@ func (x *victim) restore(t testing.TB) {
 	}
 }
 
-// check looks chunks up: each is where it is, or is not found. It returns how many
-// were found.
+// check looks chunks up, by name and by features: each is where it is, or is not
+// found. It returns how many were found.
 func (x *victim) check(t testing.TB, v *View, ids []digest.ID) (found int) {
 	t.Helper()
 	for _, id := range ids {
+		if super, ok := x.super[id]; ok {
+			if similar, got, ok := v.Similar(super, nil); ok && (similar != id || got != x.truth[id]) {
+				t.Fatalf("similar to %s: %s at %+v", id.Short(), similar.Short(), got)
+			}
+		}
 		if got, ok := v.Find(id, nil); ok {
 			found++
 			if got != x.truth[id] {
@@ -266,7 +277,7 @@ func TestOtherVersion(t *testing.T) {
 	x := newVictim(t)
 	db := must(bbolt.Open(x.name, 0o600, &bbolt.Options{Timeout: 1e9}))
 	err := db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte(metaBucket)).Put([]byte(versionKey), []byte{2, 0, 0, 0})
+		return tx.Bucket([]byte(metaBucket)).Put([]byte(versionKey), []byte{generationVersion + 1, 0, 0, 0})
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@
 // fragments that no generation covers, sorts them in bounded memory, merges them
 // with the generations that are small beside them, and publishes the result with a
 // rename. What flows out: a [View], which maps the generations, reads the newest
-// fragments that they do not cover yet, and answers [View.Find].
+// fragments that they do not cover yet, and answers [View.Find] and [View.Similar].
 //
 // What never happens:
 //
@@ -30,6 +30,8 @@
 //   - No wrong answer: the whole chunk id is compared, and each row carries a
 //     checksum. It is needed: a location in the wrong pack would make a writer
 //     look after that pack while a collector removes the right one.
+//   - No trust in similarity: [View.Similar] gives a chunk that shares a feature, in
+//     a listed fragment and where it says. Whether it is a good base shows a delta.
 //   - No crash: bbolt checks the file's header, but its search follows a damaged
 //     page in circles until the stack overflows, which no recover catches. So bbolt
 //     writes the generations and this package walks their pages itself, within
@@ -45,6 +47,8 @@
 //	               ordinal u32, encoding u8, flags u8, depth u8,
 //	               base 32 (a delta), features 3 x u64 (when flagged), CRC u32
 //	packs       ordinal u32 big-endian -> pack id 32, fragment ordinal u32, CRC u32
+//	features    high bits of a super-feature, u32 big-endian -> its group: rows of
+//	            super-feature u64, chunk 16, CRC u32
 //	fragments   fragment id -> ordinal u32, entries u32, flags u8, CRC u32
 //	meta        "version" -> u32; "complete" -> salt, counts, CRC: the last row written
 package index

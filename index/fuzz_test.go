@@ -53,6 +53,7 @@ func FuzzGeneration(f *testing.F) {
 	mustRefresh(f, c, w.list(), w.load)
 	f.Add(must(os.ReadFile(generationFiles(f, c)[0])))
 	truth := w.locations(fragment)
+	packs := w.fragments[fragment]
 	f.Fuzz(func(t *testing.T, data []byte) {
 		name := filepath.Join(t.TempDir(), "index-1.db")
 		mustWrite(t, name, data)
@@ -68,6 +69,16 @@ func FuzzGeneration(f *testing.F) {
 			rec, pack, ok, err := g.find(&id, new(scratch))
 			if err == nil && ok && rec.location(pack) != locs[0] {
 				t.Errorf("%s at %+v", id.Short(), rec.location(pack))
+			}
+		}
+		for i := range packs[0].Entries {
+			e := &packs[0].Entries[i]
+			s := new(scratch)
+			n, err := g.similar(&e.Features, s)
+			for _, l := range s.found[:n] {
+				if err == nil && l.loc != truth[l.id][0] {
+					t.Errorf("similar to %s: %s at %+v", e.ID.Short(), l.id.Short(), l.loc)
+				}
 			}
 		}
 		next, rank := uint32(0), []uint32{}

@@ -21,7 +21,7 @@ import (
 
 // generationVersion is what this program writes and reads. Another one is not an
 // error: the cache is rebuilt.
-const generationVersion = 1
+const generationVersion = 2
 
 // errVersion: the generation is sound, but another gpdedup's. Readers pass over it
 // and the next builder replaces it.
@@ -32,6 +32,7 @@ const (
 	chunksBucket    = "chunks"
 	packsBucket     = "packs"
 	fragmentsBucket = "fragments"
+	featuresBucket  = "features"
 	metaBucket      = "meta"
 	versionKey      = "version"
 	completeKey     = "complete"
@@ -46,9 +47,12 @@ type summary struct {
 	packRows  uint32
 	fragments uint32
 	span      uint32 // fragment ordinals are below it
+
+	featureRows uint64
+	featureBits uint8 // high bits of a number that name its group
 }
 
-const summarySize = 4 + 8 + 4 + 4 + 4
+const summarySize = 4 + 8 + 4 + 4 + 4 + 8 + 1
 
 func (s *summary) encode() []byte {
 	b := binary.LittleEndian.AppendUint32(make([]byte, 0, summarySize+checksumLen), s.salt)
@@ -56,6 +60,8 @@ func (s *summary) encode() []byte {
 	b = binary.LittleEndian.AppendUint32(b, s.packRows)
 	b = binary.LittleEndian.AppendUint32(b, s.fragments)
 	b = binary.LittleEndian.AppendUint32(b, s.span)
+	b = binary.LittleEndian.AppendUint64(b, s.featureRows)
+	b = append(b, s.featureBits)
 	return sealRow(s.salt, []byte(completeKey), b)
 }
 
@@ -72,20 +78,23 @@ func decodeSummary(row []byte) (s summary, err error) {
 	s.packRows = binary.LittleEndian.Uint32(b[12:])
 	s.fragments = binary.LittleEndian.Uint32(b[16:])
 	s.span = binary.LittleEndian.Uint32(b[20:])
+	s.featureRows = binary.LittleEndian.Uint64(b[24:])
+	s.featureBits = b[32]
 	return s, nil
 }
 
 // generation is an open generation file. Its methods are safe for concurrent use.
 type generation struct {
 	summary
-	path   string
-	number uint64
-	tree   tree
-	chunks page
-	packs  page
-	frags  page
-	live   bitset      // by fragment ordinal: listed when this generation was opened
-	broken atomic.Bool // a reader found damage: a miss from then on
+	path     string
+	number   uint64
+	tree     tree
+	chunks   page
+	packs    page
+	frags    page
+	features page
+	listed   []uint32    // by fragment ordinal: position in the View's listing plus one; 0 is dead
+	broken   atomic.Bool // a reader found damage: a miss from then on
 }
 
 // openGeneration maps the file. Errors that wrap errDamaged mean that the file is
@@ -201,7 +210,8 @@ func (g *generation) readRoots(root uint64) (err error) {
 		return err
 	}
 	size := uint64(len(g.tree.data))
-	if g.entries*recordSize > size || uint64(g.packRows)*packRow > size || uint64(g.fragments)*fragmentRow > size {
+	if g.entries*recordSize > size || uint64(g.packRows)*packRow > size || uint64(g.fragments)*fragmentRow > size ||
+		g.featureRows*featureRowSize > size || g.featureBits > maxFeatureBits {
 		return fmt.Errorf("%w: %d entries do not fit in %d bytes", errDamaged, g.entries, size)
 	}
 	if g.chunks, err = g.tree.bucket(top, chunksBucket); err != nil {
@@ -210,7 +220,10 @@ func (g *generation) readRoots(root uint64) (err error) {
 	if g.packs, err = g.tree.bucket(top, packsBucket); err != nil {
 		return err
 	}
-	g.frags, err = g.tree.bucket(top, fragmentsBucket)
+	if g.frags, err = g.tree.bucket(top, fragmentsBucket); err != nil {
+		return err
+	}
+	g.features, err = g.tree.bucket(top, featuresBucket)
 	return err
 }
 
@@ -293,8 +306,11 @@ func (g *generation) openPack(key, row []byte) (id digest.ID, fragment uint32, f
 
 // scratch is what find works in; its callers keep one for many calls.
 type scratch struct {
-	buf [maxRecord]byte
-	key [4]byte
+	buf   [maxRecord]byte
+	key   [4]byte
+	row   [featureRowSize]byte
+	found [superFeatures]likely
+	best  likely
 }
 
 // find looks the chunk up. The record lies in s, nothing in the mapping.
@@ -328,7 +344,8 @@ func (g *generation) find(id *digest.ID, s *scratch) (rec record, pack digest.ID
 	if !found {
 		return nil, pack, false, fmt.Errorf("%w: pack %d is missing", errDamaged, rec.pack())
 	}
-	return rec, pack, g.live.has(fragment), nil
+	_, live := g.position(fragment)
+	return rec, pack, live, nil
 }
 
 // openRecord copies a row of the bucket chunks into buf, verifies it, and returns
@@ -346,13 +363,11 @@ func (g *generation) openRecord(key, row []byte, buf *[maxRecord]byte) (record, 
 	return record(rec), nil
 }
 
-// bitset is a set of small numbers; has is false beyond its end.
-type bitset []uint64
-
-func newBitset(n uint32) bitset { return make(bitset, (uint64(n)+63)/64) }
-
-func (b bitset) set(i uint32) { b[i/64] |= 1 << (i % 64) }
-
-func (b bitset) has(i uint32) bool {
-	return int(i/64) < len(b) && b[i/64]&(1<<(i%64)) != 0
+// position says where a fragment is in the View's listing; a dead one is not.
+func (g *generation) position(fragment uint32) (at int, live bool) {
+	if uint64(fragment) >= uint64(len(g.listed)) {
+		return 0, false
+	}
+	at = int(g.listed[fragment]) - 1
+	return at, at >= 0
 }

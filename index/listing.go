@@ -69,6 +69,12 @@ func (l listing) newestFirst(positions []int) {
 	})
 }
 
+// newer reports whether the fragment at position a comes before that at b in
+// newestFirst.
+func (l listing) newer(a, b int) bool {
+	return cmp.Or(l[a].ModTime.Compare(l[b].ModTime), cmp.Compare(a, b)) > 0
+}
+
 // How much a process loads at once: enough to hide the latency of a remote storage,
 // not more than a small process can hold.
 const (

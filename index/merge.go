@@ -126,27 +126,54 @@ type sourceError struct {
 func (e sourceError) Error() string { return e.err.Error() }
 func (e sourceError) Unwrap() error { return e.err }
 
-// merge calls emit for each chunk of all sources once, in the order of the ids, with
-// its location in the pack of the highest rank.
-func merge(sources []source, rank []uint32, emit func(record) error) error {
-	heap := make([]*head, 0, len(sources))
+// heads is a heap: the least record of all sources is the first head's.
+type heads []*head
+
+func newHeads(sources []source) (heads, error) {
+	all := make(heads, 0, len(sources))
 	for _, src := range sources {
 		h := &head{src: src}
 		ok, err := h.advance()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if ok {
-			heap = append(heap, h)
+			all = append(all, h)
 		}
 	}
-	for i := len(heap)/2 - 1; i >= 0; i-- {
-		siftDown(heap, i)
+	for i := len(all)/2 - 1; i >= 0; i-- {
+		all.siftDown(i)
+	}
+	return all, nil
+}
+
+// advance reads on in the source of the first head.
+func (all *heads) advance() error {
+	h := *all
+	ok, err := h[0].advance()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		h[0] = h[len(h)-1]
+		h = h[:len(h)-1]
+		*all = h
+	}
+	h.siftDown(0)
+	return nil
+}
+
+// merge calls emit for each chunk of all sources once, in the order of the ids, with
+// its location in the pack of the highest rank.
+func merge(sources []source, rank []uint32, emit func(record) error) error {
+	all, err := newHeads(sources)
+	if err != nil {
+		return err
 	}
 	var buf [maxRecord]byte
 	var best record
-	for len(heap) > 0 {
-		h := heap[0]
+	for len(all) > 0 {
+		h := all[0]
 		if best != nil && !bytes.Equal(best.id(), h.rec.id()) {
 			if err := emit(best); err != nil {
 				return err
@@ -156,15 +183,9 @@ func merge(sources []source, rank []uint32, emit func(record) error) error {
 		if best == nil || rank[h.rec.pack()] > rank[best.pack()] {
 			best = append(buf[:0], h.rec...)
 		}
-		ok, err := h.advance()
-		if err != nil {
+		if err := all.advance(); err != nil {
 			return err
 		}
-		if !ok {
-			heap[0] = heap[len(heap)-1]
-			heap = heap[:len(heap)-1]
-		}
-		siftDown(heap, 0)
 	}
 	if best == nil {
 		return nil
@@ -173,18 +194,18 @@ func merge(sources []source, rank []uint32, emit func(record) error) error {
 }
 
 // siftDown restores the heap below i.
-func siftDown(heap []*head, i int) {
+func (all heads) siftDown(i int) {
 	for {
 		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(heap); child++ {
-			if heap[child].less(heap[least]) {
+		for child := 2*i + 1; child <= 2*i+2 && child < len(all); child++ {
+			if all[child].less(all[least]) {
 				least = child
 			}
 		}
 		if least == i {
 			return
 		}
-		heap[i], heap[least] = heap[least], heap[i]
+		all[i], all[least] = all[least], all[i]
 		i = least
 	}
 }

@@ -15,6 +15,9 @@ import (
 // TestViewMatchesModel drives a cache through random refreshes with random listings
 // and compares Views with a map.
 //
+// The same for Similar: what it finds shares a super-feature, and one that only a
+// single chunk ever had is found, unless another chunk has the front of its id.
+//
 // Sound, always: a location that is found is one of a listed fragment, and its pack
 // is usable. Complete: a chunk is found when a listed fragment has it. The exception
 // is a chunk in several fragments of which one that was refreshed is not listed any
@@ -120,6 +123,8 @@ func (m *model) check(t *rapid.T, c *Cache) {
 	}
 	bad := rapid.IntRange(0, 3).Draw(t, "bad")
 	usable := func(pack digest.ID) bool { return int(pack[0])%4 != bad }
+	m.checkSimilar(t, v, known, nil)
+	m.checkSimilar(t, v, known, usable)
 	for n := range universe {
 		id := chunkID(n)
 		got, ok := v.Find(id, nil)
@@ -132,6 +137,67 @@ func (m *model) check(t *rapid.T, c *Cache) {
 		}
 		if len(ever[id]) == 1 && len(known[id]) == 1 && ok != usable(known[id][0].Pack) {
 			t.Fatalf("chunk %d: found %v where it is only at %+v", n, ok, known[id])
+		}
+	}
+}
+
+// checkSimilar asks for the super-features of random chunks, some exchanged.
+func (m *model) checkSimilar(t *rapid.T, v *View, known map[digest.ID][]Location, usable func(digest.ID) bool) {
+	type place struct {
+		position int
+		super    uint64
+	}
+	owners := map[place]map[digest.ID]bool{} // chunks that ever had it
+	var listed []Entry
+	homes := map[digest.ID]int{} // packs that ever had the chunk
+	packOf := map[digest.ID]digest.ID{}
+	short := map[[keySize]byte]bool{} // shared by two chunks
+	for n := 0; n < universe; n += 7 {
+		id := chunkID(n)
+		short[[keySize]byte(id[:])] = true
+	}
+	for _, fragment := range m.world.order {
+		for _, p := range m.world.fragments[fragment] {
+			for _, e := range p.Entries {
+				homes[e.ID]++
+				packOf[e.ID] = p.ID
+				if e.Flags&FlagFeatures == 0 {
+					continue
+				}
+				for i, super := range e.Features {
+					at := place{i, super}
+					if owners[at] == nil {
+						owners[at] = map[digest.ID]bool{}
+					}
+					owners[at][e.ID] = true
+				}
+				if slices.Contains(m.listed, fragment) {
+					listed = append(listed, e)
+				}
+			}
+		}
+	}
+	for i := range min(len(listed), 10) {
+		e := listed[rapid.IntRange(0, len(listed)-1).Draw(t, "entry")]
+		sf := e.Features
+		if i%2 == 1 {
+			sf[rapid.IntRange(0, 2).Draw(t, "exchanged")] = ^uint64(0)
+		}
+		id, loc, ok := v.Similar(sf, usable)
+		if ok {
+			shares := slices.ContainsFunc(listed, func(l Entry) bool {
+				return l.ID == id && (l.Features[0] == sf[0] || l.Features[1] == sf[1] || l.Features[2] == sf[2])
+			})
+			if !shares || !slices.Contains(known[id], loc) || usable != nil && !usable(loc.Pack) {
+				t.Fatalf("similar to %v: %s at %+v, which is at %+v, shares %v", sf, id.Short(), loc, known[id], shares)
+			}
+			continue
+		}
+		for k, super := range sf {
+			only := len(owners[place{k, super}]) == 1 && homes[e.ID] == 1 && !short[[keySize]byte(e.ID[:])]
+			if super == e.Features[k] && only && (usable == nil || usable(packOf[e.ID])) {
+				t.Fatalf("similar to %v: missed %s, which nothing hides", sf, e.ID.Short())
+			}
 		}
 	}
 }

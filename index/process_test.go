@@ -54,7 +54,7 @@ func child(t *testing.T, arguments ...any) *exec.Cmd {
 func sharedWorld(fragments, chunks int) *world {
 	w := newWorld()
 	for i := range fragments {
-		w.add(randomPack(newRand(i), chunks), testPack(i, 3*i, 3*i+1, 3*i+2))
+		w.add(withFeatures(newRand(i), randomPack(newRand(i), chunks)), testPack(i, 3*i, 3*i+1, 3*i+2))
 	}
 	return w
 }

@@ -36,10 +36,23 @@ func recordLen(front []byte) int {
 	if Encoding(front[encodingAt]) == Delta {
 		n += digest.Size
 	}
-	if front[encodingAt+1]&FlagFeatures != 0 {
+	if front[encodingAt+1]&(FlagFeatures|flagDropped) == FlagFeatures {
 		n += featuresSize
 	}
 	return n
+}
+
+// flagDropped is a flag of a record, never of an Entry: the chunk has features, but
+// this generation does not keep them. Its location says what the fragment says.
+const flagDropped = 1 << 7
+
+// dropFeatures returns r without its features. It changes r.
+func (r record) dropFeatures() record {
+	if _, ok := r.features(); !ok {
+		return r
+	}
+	r[encodingAt+1] |= flagDropped
+	return r[:len(r)-featuresSize]
 }
 
 func appendRecord(dst []byte, e *Entry, pack, offset, ordinal uint32) []byte {
@@ -74,7 +87,7 @@ func (r record) location(pack digest.ID) Location {
 		Raw:      binary.LittleEndian.Uint32(r[packAt+12:]),
 		Ordinal:  binary.LittleEndian.Uint32(r[packAt+16:]),
 		Encoding: Encoding(r[encodingAt]),
-		Flags:    r[encodingAt+1],
+		Flags:    r[encodingAt+1] &^ flagDropped,
 		Depth:    r[encodingAt+2],
 	}
 	if loc.Encoding == Delta {
@@ -85,7 +98,7 @@ func (r record) location(pack digest.ID) Location {
 
 // features returns the similarity features, if the record has them.
 func (r record) features() (f [3]uint64, ok bool) {
-	if r[encodingAt+1]&FlagFeatures == 0 {
+	if r[encodingAt+1]&(FlagFeatures|flagDropped) != FlagFeatures {
 		return f, false
 	}
 	at := len(r) - featuresSize

@@ -75,6 +75,7 @@ type build struct {
 	state  []fragmentState
 	rank   []uint32 // by position in l: the fragment's ordinal, older fragments lower
 	runs   runs
+	supers superRuns
 	packs  []byte // ids of the packs in runs, one after the other
 	temp   string
 }
@@ -157,7 +158,8 @@ func (b *build) open() error {
 	}
 	b.state = make([]fragmentState, len(b.l))
 	for i := range b.l {
-		// An entry takes 42 bytes in a fragment, perhaps compressed, and 75 here.
+		// An entry takes 42 bytes in a fragment, perhaps compressed, and 75 here; with
+		// features it is 66 and 195, but only the newest have them here.
 		b.state[i].bytes = 2 * b.l[i].Size
 	}
 	var useful []*input
@@ -299,6 +301,7 @@ func (b *build) load(ctx context.Context, load Loader) error {
 	first := b.c.opts.FirstOffset
 	skipped, err := b.l.load(ctx, positions, load, first, func(at int, packs []Pack) error {
 		for i := range packs {
+			b.state[at].entries += uint32(len(packs[i].Entries))
 			b.packs = append(b.packs, packs[i].ID[:]...)
 			if err := b.runs.add(&packs[i], first, b.rank[at]); err != nil {
 				return err
@@ -369,6 +372,7 @@ func (b *build) needed() bool {
 
 func (b *build) close() {
 	b.runs.close()
+	b.supers.close()
 	if b.temp != "" {
 		_ = os.Remove(b.temp) // nothing, once it was renamed
 	}

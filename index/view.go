@@ -18,14 +18,20 @@ const (
 	recentBytes     = 2 << 20
 )
 
-// View answers where chunks are, as of one listing. Find is safe for concurrent use.
+// View answers where chunks are, and which are similar, as of one listing. Find,
+// Features and Similar are safe for concurrent use.
 type View struct {
-	cache   *Cache
-	gens    []*generation // newest first
-	recent  batch         // beyond the generations
-	packs   []digest.ID   // of recent, by the number in its records
-	skipped []*FragmentError
-	pool    sync.Pool // of *scratch
+	cache     *Cache
+	listed    listing
+	gens      []*generation // newest first
+	recent    batch         // beyond the generations
+	packs     []digest.ID   // of recent, by the number in its records
+	fragments []int         // of packs: positions in listed
+	skipped   []*FragmentError
+	pool      sync.Pool // of *scratch
+
+	similarOnce sync.Once
+	similar     [superFeatures][]recentFeature // of recent
 
 	mu      sync.Mutex
 	damaged []string
@@ -41,6 +47,7 @@ func (c *Cache) View(ctx context.Context, listed []FragmentInfo, load Loader) (*
 		return v, ctx.Err()
 	}
 	l := newListing(listed)
+	v.listed = slices.Clone(l) // l may be the caller's
 	covered := make([]bool, len(l))
 	if c.dir != "" {
 		gens, damaged, _ := c.openGenerations() // what it cannot open it misses
@@ -68,10 +75,10 @@ func (c *Cache) View(ctx context.Context, listed []FragmentInfo, load Loader) (*
 // markLive notes which fragments of g are listed: only their entries count. Those
 // that are become covered.
 func (g *generation) markLive(l listing, covered []bool) error {
-	g.live = newBitset(g.span)
+	g.listed = make([]uint32, g.span)
 	return g.eachFragment(func(f fragmentEntry) {
 		if at, ok := l.find(f.id); ok {
-			g.live.set(f.ordinal)
+			g.listed[f.ordinal] = uint32(at) + 1
 			covered[at] = true
 		}
 	})
@@ -100,6 +107,7 @@ func (v *View) loadRecent(ctx context.Context, l listing, covered []bool, load L
 		for i := range packs {
 			v.recent.add(&packs[i], uint32(len(v.packs)), v.cache.opts.FirstOffset)
 			v.packs = append(v.packs, packs[i].ID)
+			v.fragments = append(v.fragments, at)
 			rank = append(rank, uint32(len(chosen)-slices.Index(chosen, at)))
 		}
 		return nil
@@ -197,10 +205,11 @@ func (v *View) Damaged() []string {
 // Skipped returns the fragments that could not be loaded when the View was opened.
 func (v *View) Skipped() []*FragmentError { return slices.Clone(v.skipped) }
 
-// Close releases the generations. It must not run beside Find; after it, Find finds
-// nothing.
+// Close releases the generations. It must not run beside Find or Similar; after it,
+// they find nothing.
 func (v *View) Close() error {
 	closeAll(v.gens)
 	v.gens, v.packs, v.recent = nil, nil, batch{}
+	v.similar = [superFeatures][]recentFeature{}
 	return nil
 }

@@ -63,8 +63,19 @@ func (b *build) fill(ctx context.Context, w *writer) (err error) {
 		gens = append(gens, src)
 	}
 	counts := make([]uint32, len(b.l)) // by rank
+	b.supers = superRuns{dir: b.c.dir, limit: b.c.batch / 2, salt: w.sum.salt}
+	features := b.featuresFrom()
 	err = merge(append(gens, b.runs.sources()...), b.runs.rank, func(rec record) error {
-		counts[b.runs.rank[rec.pack()]]++
+		rank := b.runs.rank[rec.pack()]
+		counts[rank]++
+		if rank < features {
+			rec = rec.dropFeatures()
+		}
+		if f, ok := rec.features(); ok {
+			if err := b.supers.add(rec, f, rank); err != nil {
+				return err
+			}
+		}
 		if w.sum.entries%4096 == 0 {
 			b.c.step("merging")
 			if ctx.Err() != nil {
@@ -82,6 +93,10 @@ func (b *build) fill(ctx context.Context, w *writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("write chunks: %w", err)
 	}
+	b.runs.batch = batch{} // it was sorted for nothing else, and is large
+	if err := b.supers.write(ctx, w, b.c.step); err != nil {
+		return fmt.Errorf("write features: %w", err)
+	}
 	if err := b.writeFragments(w, counts); err != nil {
 		return fmt.Errorf("write fragments: %w", err)
 	}
@@ -89,6 +104,26 @@ func (b *build) fill(ctx context.Context, w *writer) (err error) {
 		return fmt.Errorf("finish generation: %w", err)
 	}
 	return nil
+}
+
+// featuresFrom returns the lowest rank whose entries keep their features: those of
+// the newest fragments, of all generations together, as far as FeatureEntries goes.
+// Whole fragments, because a backup that was half remembered would look like one
+// that changed by half.
+func (b *build) featuresFrom() uint32 {
+	byRank := make([]uint32, len(b.l))
+	for at, rank := range b.rank {
+		if kind := b.state[at].kind; kind == covered || kind == loaded {
+			byRank[rank] = b.state[at].entries
+		}
+	}
+	left := int64(b.c.opts.FeatureEntries)
+	for rank := len(byRank) - 1; rank >= 0; rank-- {
+		if left -= int64(byRank[rank]); left < 0 {
+			return uint32(rank) + 1
+		}
+	}
+	return 0
 }
 
 // source numbers the packs of a generation that is merged.

@@ -14,9 +14,13 @@ import (
 	"github.com/gpdedup/gpdedup/digest"
 )
 
-// txRows is how many rows go into one bbolt transaction. All of them are in memory
-// until it commits, at a few hundred bytes each.
-const txRows = 20_000
+// txRows and txBytes are how many rows, and bytes of values, go into one bbolt
+// transaction. All of them are in memory until it commits, the rows at a few hundred
+// bytes each, the bytes twice.
+const (
+	txRows  = 20_000
+	txBytes = 4 << 20
+)
 
 // writer fills a new generation under a temporary name. Keys come in rising order
 // within each bucket, so bbolt only ever appends full pages.
@@ -30,6 +34,8 @@ type writer struct {
 	rows    int    // in tx
 	arena   []byte // the values of tx: bbolt does not copy them
 	lastKey [keySize]byte
+	group   []byte // rows of the bucket features that are not put yet
+	groupID uint32
 }
 
 func newWriter(path string, salt uint32) (w *writer, err error) {
@@ -52,7 +58,7 @@ func newWriter(path string, salt uint32) (w *writer, err error) {
 	version := binary.LittleEndian.AppendUint32(nil, generationVersion)
 	err = db.Update(func(tx *bbolt.Tx) error {
 		var errs []error
-		for _, name := range []string{chunksBucket, packsBucket, fragmentsBucket, metaBucket} {
+		for _, name := range []string{chunksBucket, packsBucket, fragmentsBucket, featuresBucket, metaBucket} {
 			_, err := tx.CreateBucket([]byte(name))
 			errs = append(errs, err)
 		}
@@ -85,7 +91,7 @@ func (w *writer) put(bucket string, key []byte, parts ...[]byte) (err error) {
 	if err := w.bucket.Put(key, w.arena[from:len(w.arena):len(w.arena)]); err != nil {
 		return err
 	}
-	if w.rows++; w.rows >= txRows {
+	if w.rows++; w.rows >= txRows || len(w.arena) >= txBytes {
 		return w.commit()
 	}
 	return nil
@@ -140,6 +146,34 @@ func (w *writer) addFragment(f fragmentEntry) error {
 	w.sum.fragments++
 	w.sum.span = max(w.sum.span, f.ordinal+1)
 	return w.put(fragmentsBucket, f.id[:], sealRow(w.sum.salt, f.id[:], append(value, flags)))
+}
+
+// addFeature adds the next number of the bucket features; numbers rise.
+func (w *writer) addFeature(number uint64, key []byte) error {
+	if id := featureGroup(number, w.sum.featureBits); id != w.groupID {
+		if err := w.endGroup(); err != nil {
+			return err
+		}
+		w.groupID = id
+	}
+	if len(w.group) == maxGroupRows*featureRowSize {
+		return nil
+	}
+	w.sum.featureRows++
+	w.group = appendFeatureRow(w.group, w.sum.salt, number, key)
+	return nil
+}
+
+// endGroup puts the group that addFeature has collected.
+func (w *writer) endGroup() error {
+	if len(w.group) == 0 {
+		return nil
+	}
+	var key [4]byte
+	binary.BigEndian.PutUint32(key[:], w.groupID)
+	err := w.put(featuresBucket, key[:], w.group)
+	w.group = w.group[:0]
+	return err
 }
 
 // finish writes the summary and makes the file durable. Only then may it get its
