@@ -262,7 +262,7 @@ func (c *checker) readChunks(dir *index.Pack, object []byte) error {
 		err := fmt.Errorf("%w: chunk %s lies beyond the end", ErrDamaged, id.Short())
 		if end <= uint64(len(object)) {
 			var out []byte
-			out, err = f.decode(s, c.r.buffers.get(int(loc.Raw)+compress.Slack), &row, object[loc.Offset:end], namer)
+			out, err = f.decode(s, c.r.buffers.get(int(loc.Raw)+compress.Slack), &row, object[loc.Offset:end], nil, namer)
 			c.r.buffers.put(out)
 		}
 		if err != nil {

@@ -104,7 +104,7 @@ func damagedObject(err error, otherwise string) string {
 func (c *checker) checkRow(ctx context.Context, f *fetcher, m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream string) error {
 	if row.Pack == manifest.InlinePack {
 		payload := m.Inline[row.Offset : row.Offset+row.Stored]
-		out, err := f.decode(nil, c.r.buffers.get(int(row.Raw)+compress.Slack), row, payload, c.r.keys.Namer())
+		out, err := f.decode(nil, c.r.buffers.get(int(row.Raw)+compress.Slack), row, payload, nil, c.r.keys.Namer())
 		c.r.buffers.put(out)
 		if err != nil {
 			c.blame("inline data", err.Error(), stream)
@@ -125,7 +125,7 @@ func (c *checker) checkRow(ctx context.Context, f *fetcher, m *manifest.Manifest
 		c.blame(packKey(hint), "gone, and chunks of it are nowhere else", stream)
 	case bad && c.o.Level >= CheckFooters:
 		// The manifest says where the chunk is, so a restore needs no footer.
-		out, err := f.at(ctx, nil, t.Packs[row.Pack], row, c.r.keys.Namer())
+		out, err := f.chunk(ctx, nil, t, row, c.r.keys.Namer())
 		c.r.buffers.put(out)
 		if err != nil && (!isUnusable(err) || ctx.Err() != nil) {
 			return err

@@ -27,7 +27,12 @@ type Config struct {
 	Created    time.Time `json:"created"`
 	Encryption string    `json:"encryption"` // "aes-256-gcm" or "none"
 	Chunks     Chunks    `json:"chunks"`
+	DeltaDepth uint8     `json:"delta_depth,omitempty"` // longest chain of bases; absent: defaultDeltaDepth
 }
+
+// defaultDeltaDepth balances what thirty days of scattered changes take against how
+// long the last of them takes to restore: see docs/performance.md.
+const defaultDeltaDepth = 16
 
 const (
 	encryptionNone = "none"
@@ -107,6 +112,9 @@ func parseConfig(object []byte) (*Config, error) {
 	}
 	if err := c.Chunks.validate(); err != nil {
 		return nil, fmt.Errorf("%w: config: %w", ErrDamaged, err)
+	}
+	if c.DeltaDepth == 0 {
+		c.DeltaDepth = defaultDeltaDepth
 	}
 	return c, nil
 }

@@ -2,15 +2,12 @@ package repo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
-	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
-	"github.com/gpdedup/gpdedup/repo/pack"
 	"github.com/gpdedup/gpdedup/repo/seal"
 )
 
@@ -64,47 +61,26 @@ func (f *fetcher) sealer(ctx context.Context, ref manifest.PackRef) (*seal.Seale
 	return s, nil
 }
 
-// decode appends the content of a chunk whose box or inline payload is given to
-// dst, having checked its name.
-func (f *fetcher) decode(s *seal.Sealer, dst []byte, c *manifest.Chunk, box []byte, namer *digest.Hasher) ([]byte, error) {
-	payload := box
-	if s != nil {
-		scratch := f.r.buffers.get(len(box))
-		defer f.r.buffers.put(scratch)
-		var err error
-		if payload, err = pack.OpenChunk(s, scratch, c.ID, c.Ordinal, box); err != nil {
-			return nil, err
-		}
-	}
-	if c.Encoding == index.Delta {
-		return nil, fmt.Errorf("chunk %s is stored as a delta: %w", c.ID.Short(), ErrNewer)
-	}
-	out, err := f.r.dec.Decode(dst, payload, c.Encoding, int(c.Raw))
-	if err != nil {
-		if errors.Is(err, compress.ErrDecode) {
-			err = fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		return nil, err
-	}
-	if namer.Sum(out[len(dst):]) != c.ID {
-		return nil, fmt.Errorf("%w: content does not match the chunk's name", ErrDamaged)
-	}
-	return out, nil
-}
-
 // chunk appends the content of one chunk to dst: from where the table says, or,
 // if that fails, from anywhere else that the repository knows.
 func (f *fetcher) chunk(ctx context.Context, dst []byte, t *manifest.Table, c *manifest.Chunk, namer *digest.Hasher) ([]byte, error) {
-	ref := t.Packs[c.Pack]
-	out, err := f.at(ctx, dst, ref, c, namer)
+	var base []byte
+	var err error
+	if c.Base != 0 {
+		base, err = f.chunk(ctx, nil, t, &t.Bases[c.Base-1], namer) // depth falls, so this ends
+	}
+	var out []byte
+	if err == nil {
+		out, err = f.at(ctx, dst, t.Packs[c.Pack], c, base, namer)
+	}
 	if err == nil || !isUnusable(err) || ctx.Err() != nil {
 		return out, err
 	}
 	return f.elsewhere(ctx, dst, t, c, namer, err)
 }
 
-// at reads a chunk from one place.
-func (f *fetcher) at(ctx context.Context, dst []byte, ref manifest.PackRef, c *manifest.Chunk, namer *digest.Hasher) ([]byte, error) {
+// at reads a chunk from one place. base is the content of a delta's base.
+func (f *fetcher) at(ctx context.Context, dst []byte, ref manifest.PackRef, c *manifest.Chunk, base []byte, namer *digest.Hasher) ([]byte, error) {
 	s, err := f.sealer(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -114,7 +90,7 @@ func (f *fetcher) at(ctx context.Context, dst []byte, ref manifest.PackRef, c *m
 	if err := f.r.st.Read(ctx, packKey(ref.ID), int64(c.Offset), box); err != nil {
 		return nil, err
 	}
-	return f.decode(s, dst, c, box, namer)
+	return f.decode(s, dst, c, box, base, namer)
 }
 
 // places returns where the repository says that the chunk is. What goes away goes
@@ -151,11 +127,7 @@ func (f *fetcher) elsewhere(ctx context.Context, dst []byte, t *manifest.Table, 
 	f.r.log.Warn("chunk is not where its manifest says", "chunk", c.ID.String(), "pack", failed.String(), "error", cause)
 	damaged := &DamagedError{Object: packKey(failed), Chunk: c.ID, Err: cause}
 	for range 2 {
-		places, err := f.places(ctx, t, c.ID)
-		if err != nil {
-			return nil, err
-		}
-		out, moved, err := f.anyOf(ctx, dst, places, failed, c, namer)
+		out, moved, err := f.anyOf(ctx, dst, t, failed, c, namer)
 		if out != nil || err != nil {
 			return out, err
 		}
@@ -170,19 +142,38 @@ func (f *fetcher) elsewhere(ctx context.Context, dst []byte, t *manifest.Table, 
 	return nil, damaged
 }
 
-// anyOf tries the places of a chunk in turn; moved says that a pack was not there.
-func (f *fetcher) anyOf(ctx context.Context, dst []byte, places []index.Location, failed digest.ID, c *manifest.Chunk, namer *digest.Hasher) (out []byte, moved bool, err error) {
+// anyOf tries all places of a chunk but the failed one; moved says that a pack was
+// not there. Bases that a copy needs are looked for in the same way.
+func (f *fetcher) anyOf(ctx context.Context, dst []byte, t *manifest.Table, failed digest.ID, c *manifest.Chunk, namer *digest.Hasher) (out []byte, moved bool, err error) {
+	places, err := f.places(ctx, t, c.ID)
+	if err != nil {
+		return nil, false, err
+	}
 	for _, loc := range places {
-		if loc.Pack == failed && loc.Offset == c.Offset {
+		if loc.Pack == failed && loc.Offset == c.Offset || loc.Raw != c.Raw && c.Raw != 0 {
 			continue
 		}
-		other := *c
-		other.Offset, other.Stored, other.Raw, other.Ordinal = loc.Offset, loc.Stored, loc.Raw, loc.Ordinal
-		other.Encoding, other.Depth = loc.Encoding, loc.Depth
-		if other.Raw != c.Raw {
-			continue
+		other := manifest.Chunk{
+			ID: c.ID, Raw: loc.Raw, Offset: loc.Offset, Stored: loc.Stored, Ordinal: loc.Ordinal,
+			Encoding: loc.Encoding, Depth: loc.Depth,
 		}
-		out, err := f.at(ctx, dst, manifest.PackRef{ID: loc.Pack}, &other, namer)
+		var base []byte
+		if loc.Encoding == index.Delta {
+			if c.Depth != 0 && c.Raw == 0 && loc.Depth >= c.Depth {
+				continue // a base lies less deep than what needs it, or the search would not end
+			}
+			var gone bool
+			want := manifest.Chunk{ID: loc.Base, Depth: loc.Depth} // of any length
+			base, gone, err = f.anyOf(ctx, nil, t, digest.ID{}, &want, namer)
+			moved = moved || gone
+			if err != nil {
+				return nil, moved, err
+			}
+			if base == nil {
+				continue
+			}
+		}
+		out, err := f.at(ctx, dst, manifest.PackRef{ID: loc.Pack}, &other, base, namer)
 		if err == nil {
 			return out, moved, nil
 		}

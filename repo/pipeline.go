@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/chunking"
-	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/pack"
@@ -25,6 +24,7 @@ const (
 type job struct {
 	chunking.Chunk
 	raw   uint32
+	start int64         // offset in the stream
 	done  chan struct{} // closed when a worker is through with it
 	known bool          // place says where the chunk is stored
 	place place
@@ -37,6 +37,9 @@ type encoded struct {
 	payload  []byte
 	sum      uint32
 	encoding index.Encoding
+	base     *place    // of a delta
+	features [3]uint64 // if featured
+	featured bool
 	err      error
 }
 
@@ -50,6 +53,7 @@ type pipeline struct {
 	w       *writer
 	ctx     context.Context //nolint:containedctx // lives as long as Write
 	finder  *finder
+	similar *similar
 	out     *packer
 	pending sync.Map // digest.ID → *encoded: being encoded, not packed yet
 	mu      sync.Mutex
@@ -67,7 +71,7 @@ func (w *writer) pipeline(src io.Reader) (*manifest.Manifest, error) {
 	if f.gc.tombstones[w.name.root()] {
 		return nil, ErrDeleted // before the work, though only the last look decides
 	}
-	p := &pipeline{w: w, ctx: ctx, finder: f}
+	p := &pipeline{w: w, ctx: ctx, finder: f, similar: newSimilar(ctx, w, f)}
 	p.out = newPacker(ctx, cancel, w, f)
 
 	n := w.r.opts.Concurrency
@@ -87,6 +91,8 @@ func (w *writer) pipeline(src io.Reader) (*manifest.Manifest, error) {
 		close(order)
 	}()
 	m, err := p.pack(order)
+	s := p.similar
+	w.stats.DeltaChunks, w.stats.DeltaRaw, w.stats.BaseRead = uint64(s.chunks.Load()), uint64(s.raw.Load()), uint64(s.read.Load())
 	if err != nil {
 		cancel(err) // stops all but a cutter that waits for the source; that ends with the process
 		p.out.abort()
@@ -126,7 +132,7 @@ func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) e
 		if err != nil {
 			return err
 		}
-		j := &job{Chunk: chunk, raw: uint32(len(chunk.Data)), done: make(chan struct{})}
+		j := &job{Chunk: chunk, raw: uint32(len(chunk.Data)), start: total, done: make(chan struct{})}
 		total += int64(len(chunk.Data))
 		if p.w.o.Progress != nil {
 			p.w.o.Progress(total)
@@ -142,14 +148,14 @@ func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) e
 }
 
 func (p *pipeline) worker(work <-chan *job) {
-	namer := p.w.r.keys.Namer()
+	d := &deltaWorker{namer: p.w.r.keys.Namer()}
 	for {
 		select {
 		case j, more := <-work:
 			if !more {
 				return
 			}
-			p.process(j, namer)
+			p.process(j, d)
 			j.Release()
 			close(j.done)
 		case <-p.ctx.Done():
@@ -159,9 +165,9 @@ func (p *pipeline) worker(work <-chan *job) {
 }
 
 // process names a chunk and finds out what is to be done with it.
-func (p *pipeline) process(j *job, namer *digest.Hasher) {
+func (p *pipeline) process(j *job, d *deltaWorker) {
 	if !j.Named {
-		j.ID = namer.Sum(j.Data)
+		j.ID = d.namer.Sum(j.Data)
 	}
 	if j.place, j.known = p.finder.find(j.ID, j.Position); j.known {
 		if j.place.raw == j.raw {
@@ -183,13 +189,19 @@ func (p *pipeline) process(j *job, namer *digest.Hasher) {
 	}
 	p.mu.Unlock()
 	j.own = e
+	defer close(e.ready)
+	if e.err = p.similar.encode(d, e, j.Data, j.start, j.Position); e.err != nil || e.base != nil {
+		e.encoding = index.Delta
+		return
+	}
 	r := p.w.r
 	e.payload, e.encoding = r.enc.Encode(r.buffers.get(len(j.Data)), j.Data)
 	// The checksum is taken before the payload is proved to decode, and checked
 	// when it is sealed: from here on no flipped bit goes unnoticed.
 	e.sum = pack.Sum(e.payload)
 	e.err = r.verifyPayload(e.payload, e.encoding, j.Data)
-	close(e.ready)
+	p.w.wholeRaw.Add(int64(len(j.Data)))
+	p.w.wholeStored.Add(int64(len(e.payload)))
 }
 
 // pack takes the jobs in the stream's order and returns the stream's manifest.
@@ -251,10 +263,17 @@ func (p *pipeline) packJob(j *job) error {
 		return j.own.err
 	}
 	entry := index.Entry{ID: j.ID, Raw: j.raw, Encoding: j.own.encoding}
+	if j.own.base != nil {
+		entry.Base, entry.Depth = j.own.base.id, j.own.base.depth+1
+	}
+	if j.own.featured {
+		entry.Flags, entry.Features = index.FlagFeatures, j.own.features
+	}
 	place, err := p.out.addChunk(entry, j.own.payload, j.own.sum)
 	if err != nil {
 		return err
 	}
+	place.base = j.own.base
 	p.mu.Lock()
 	p.out.own.put(place)
 	p.pending.Delete(j.ID)

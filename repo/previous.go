@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,8 @@ type previous struct {
 	ctx      context.Context //nolint:containedctx // lives as long as the write it belongs to
 	manifest *manifest.Manifest
 	leaves   map[digest.ID]int
-	starts   []int // of each leaf list, then of the tail: number of its first row
+	begins   []int64 // of each leaf list, then of the tail: its offset in the stream
+	starts   []int   // of each leaf list, then of the tail: number of its first row
 
 	mu    sync.Mutex
 	parts map[int]*part
@@ -33,7 +35,10 @@ type previous struct {
 type alignment struct{ position, row int }
 
 // part is one leaf list, or the tail of the manifest.
-type part struct{ table *manifest.Table }
+type part struct {
+	table  *manifest.Table
+	begins []int64 // of each row, its offset in the stream
+}
 
 type rowRef struct {
 	part int
@@ -47,12 +52,16 @@ func (r *Repo) newPrevious(ctx context.Context, m *manifest.Manifest) *previous 
 	p := &previous{r: r, ctx: ctx, manifest: m, parts: make(map[int]*part), byID: make(map[digest.ID]rowRef)}
 	p.leaves = make(map[digest.ID]int, len(m.Leaves))
 	n := 0
+	var offset int64
 	for i := range m.Leaves {
+		p.begins = append(p.begins, offset)
+		offset += int64(m.Leaves[i].Bytes)
 		p.leaves[m.Leaves[i].Chunk.ID] = i
 		p.starts = append(p.starts, n)
 		n += int(m.Leaves[i].Rows)
 	}
 	p.starts = append(p.starts, n, n+len(m.Table.Rows))
+	p.begins = append(p.begins, offset)
 	p.failed.Store(-1)
 	p.sync.Store(&alignment{})
 	p.mu.Lock()
@@ -84,7 +93,12 @@ func (p *previous) load(n int) *part {
 		p.drop(p.order[0])
 		p.order = p.order[1:]
 	}
-	loaded := &part{t}
+	loaded := &part{table: t, begins: make([]int64, len(t.Rows))}
+	offset := p.begins[n]
+	for i := range t.Rows {
+		loaded.begins[i] = offset
+		offset += int64(t.Rows[i].Raw)
+	}
 	p.parts[n] = loaded
 	p.order = append(p.order, n)
 	for i := range t.Rows {
@@ -127,6 +141,37 @@ func (p *previous) find(id digest.ID, position int) (*manifest.Table, *manifest.
 		p.load(ref.part + 1)
 	}
 	return t, &t.Rows[ref.row]
+}
+
+// overlapping returns the row whose bytes lay where length bytes from offset on
+// are, or most of them, and the offset at which it began; nil if there is none.
+func (p *previous) overlapping(offset, length int64) (*manifest.Table, int, int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, found := slices.BinarySearch(p.begins, offset)
+	if !found {
+		n--
+	}
+	part := p.load(n)
+	if part == nil || len(part.begins) == 0 {
+		return nil, 0, 0
+	}
+	row, found := slices.BinarySearch(part.begins, offset)
+	if !found {
+		row = max(row-1, 0)
+	}
+	// The row that holds the beginning, or the next if more lies in it.
+	shared := func(i int) int64 {
+		begin := part.begins[i]
+		return min(offset+length, begin+int64(part.table.Rows[i].Raw)) - max(offset, begin)
+	}
+	if row+1 < len(part.begins) && shared(row+1) > shared(row) {
+		row++
+	}
+	if shared(row) <= 0 {
+		return nil, 0, 0
+	}
+	return part.table, row, part.begins[row]
 }
 
 // partOf returns the part that holds the row of that number, or -1.

@@ -26,6 +26,7 @@ type Options struct {
 	Secret      Secret
 	CacheDir    string         // host-local cache; empty: none
 	Compression compress.Level // empty: compress.Fastest
+	Delta       DeltaMode      // empty: DeltaAuto
 	Concurrency int            // cores to use; 0: all, at most 8
 	Version     string         // of the program, recorded in manifests
 	Log         *slog.Logger   // nil: silent
@@ -124,7 +125,7 @@ func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, erro
 			return nil, err
 		}
 	}
-	c := &Config{ID: newID(), Created: o.Now.UTC().Truncate(time.Second), Encryption: encryptionAES, Chunks: chunks}
+	c := &Config{ID: newID(), Created: o.Now.UTC().Truncate(time.Second), Encryption: encryptionAES, Chunks: chunks, DeltaDepth: defaultDeltaDepth}
 	if o.Secret.IsZero() {
 		c.Encryption = encryptionNone
 	}
@@ -155,6 +156,9 @@ func Open(ctx context.Context, st storage.Storage, operation string, o Options) 
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	o.Limits = o.Limits.withDefaults()
+	if o.Delta == "" {
+		o.Delta = DeltaAuto
+	}
 	if o.Compression == "" {
 		o.Compression = compress.Fastest
 	}

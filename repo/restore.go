@@ -9,10 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
-	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
 )
 
@@ -287,7 +285,7 @@ func (s *restorer) fetch(ctx context.Context, r *run) error {
 	if first.Pack == manifest.InlinePack {
 		for i, p := range r.pieces {
 			payload := s.m.Inline[p.chunk.Offset : p.chunk.Offset+p.chunk.Stored]
-			out, err := s.f.decode(nil, s.r.buffers.get(int(p.chunk.Raw)+compress.Slack), p.chunk, payload, namer)
+			out, err := s.f.decode(nil, s.r.buffers.get(int(p.chunk.Raw)+compress.Slack), p.chunk, payload, nil, namer)
 			if err != nil {
 				return fmt.Errorf("inline chunk %s: %w", p.chunk.ID.Short(), err)
 			}
@@ -295,46 +293,30 @@ func (s *restorer) fetch(ctx context.Context, r *run) error {
 		}
 		return nil
 	}
-	ref := r.table.Packs[first.Pack]
-	box := s.r.buffers.get(int(r.end - r.start))[:r.end-r.start]
-	defer s.r.buffers.put(box)
-	sealer, err := s.f.sealer(ctx, ref)
-	if err == nil {
-		err = s.r.st.Read(ctx, packKey(ref.ID), r.start, box)
-	}
-	if err != nil && (!isUnusable(err) || ctx.Err() != nil) {
-		return err
-	}
 	if err := s.decode.Acquire(ctx, 1); err != nil {
 		return err
 	}
 	defer s.decode.Release(1)
-	for i, p := range r.pieces {
-		out, failure := s.decodePiece(ctx, r, p, sealer, box, err, namer)
-		if failure != nil {
-			return failure
-		}
-		r.data[i] = out
+	chunks := make([]*manifest.Chunk, len(r.pieces))
+	for i := range r.pieces {
+		chunks[i] = r.pieces[i].chunk
 	}
+	data, _, err := s.f.contents(ctx, r.table, chunks, namer)
+	if err != nil && (!isUnusable(err) && !errors.Is(err, errNotLoaded) || ctx.Err() != nil) {
+		return err
+	}
+	for i, c := range chunks {
+		if data[i] != nil {
+			continue
+		}
+		// Some of the run was no good: such a chunk gets its own second reading, and
+		// then a search for another copy.
+		if data[i], err = s.f.chunk(ctx, s.r.buffers.get(int(c.Raw)+compress.Slack), r.table, c, namer); err != nil {
+			return err
+		}
+	}
+	r.data = data
 	return nil
-}
-
-func (s *restorer) decodePiece(ctx context.Context, r *run, p piece, sealer *seal.Sealer, box []byte, failed error, namer *digest.Hasher) ([]byte, error) {
-	dst := s.r.buffers.get(int(p.chunk.Raw) + compress.Slack)
-	if failed == nil {
-		at := int64(p.chunk.Offset) - r.start
-		out, err := s.f.decode(sealer, dst, p.chunk, box[at:at+int64(p.chunk.Stored)], namer)
-		if err == nil {
-			return out, nil
-		}
-		failed = err
-	}
-	if !isUnusable(failed) {
-		return nil, failed
-	}
-	// The whole run was no good, or this chunk of it: each chunk gets its own
-	// second reading, and then a search for another copy.
-	return s.f.chunk(ctx, dst, r.table, p.chunk, namer)
 }
 
 // write sends the runs out in order. It holds each piece back until the next is

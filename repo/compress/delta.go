@@ -1,0 +1,44 @@
+package compress
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/gpdedup/gpdedup/delta"
+	"github.com/gpdedup/gpdedup/index"
+)
+
+// A delta's payload is a prefix, how the delta is compressed and how long it is,
+// and then the delta.
+const deltaPrefix = 1 + 4
+
+// EncodeDelta appends the payload that stores d to dst.
+func (e *Encoder) EncodeDelta(dst, d []byte) []byte {
+	at := len(dst)
+	dst = append(dst, make([]byte, deltaPrefix)...)
+	dst, encoding := e.Encode(dst, d)
+	dst[at] = byte(encoding)
+	binary.LittleEndian.PutUint32(dst[at+1:], uint32(len(d)))
+	return dst
+}
+
+// DecodeDelta appends the content, which is exactly raw bytes long, that payload
+// makes of base to dst. scratch is memory for the delta; it is returned, perhaps
+// grown.
+func (d *Decoder) DecodeDelta(dst, scratch, payload, base []byte, raw int) (out, memory []byte, err error) {
+	if len(payload) < deltaPrefix {
+		return nil, scratch, fmt.Errorf("%w: a delta of %d bytes", ErrDecode, len(payload))
+	}
+	n := binary.LittleEndian.Uint32(payload[1:])
+	if n > index.MaxChunk || raw < 0 || raw > index.MaxChunk {
+		return nil, scratch, fmt.Errorf("%w: a delta that claims %d bytes", ErrDecode, n)
+	}
+	scratch, err = d.Decode(scratch[:0], payload[deltaPrefix:], index.Encoding(payload[0]), int(n))
+	if err != nil {
+		return nil, scratch, err
+	}
+	if out, err = delta.Decode(grow(dst, raw+Slack), base, scratch, raw); err != nil {
+		return nil, scratch, fmt.Errorf("%w: %w", ErrDecode, err)
+	}
+	return out, scratch, nil
+}
