@@ -236,7 +236,7 @@ func (p *packer) finish() (*manifest.Manifest, error) {
 // payload, repeated perhaps; nil if it is anything else.
 func (p *packer) inlined() *manifest.Manifest {
 	if p.finished > 0 || p.builder == nil || p.builder.Payload() > p.w.r.opts.Limits.Inline || p.checkpoints > 0 ||
-		len(p.list.rows) > p.w.r.opts.Limits.DirectRows {
+		len(p.list.leaves) > 0 || len(p.list.rows) > p.w.r.opts.Limits.DirectRows {
 		return nil
 	}
 	for i := range p.list.rows {
