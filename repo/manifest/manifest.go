@@ -87,6 +87,7 @@ type Manifest struct {
 	Kind     Kind
 	Wrapping Wrapping
 	Length   uint64    // of the content, unwrapped, in bytes
+	Tail     uint64    // how many of the last bytes came behind the wrapping, as they are
 	Identity digest.ID // see Identity
 	Origin   Origin
 	Stats    Stats
@@ -123,7 +124,7 @@ func (s *Identity) Sum() (id digest.ID) {
 
 const (
 	encodingVersion = 1
-	fixedSize       = 4 + 8 + digest.Size
+	fixedSize       = 4 + 8 + 8 + digest.Size
 	leafSize        = 8 + 4
 )
 
@@ -140,6 +141,7 @@ func (m *Manifest) Append(dst []byte) ([]byte, error) {
 	}
 	dst = append(dst, encodingVersion, byte(m.Kind), byte(m.Wrapping), 0)
 	dst = binary.LittleEndian.AppendUint64(dst, m.Length)
+	dst = binary.LittleEndian.AppendUint64(dst, m.Tail)
 	dst = append(dst, m.Identity[:]...)
 	dst = appendBytes(dst, meta)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Leaves)))
@@ -170,8 +172,11 @@ func Decode(data []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: version %d, kind %d, wrapping %d, flags %d: written by a newer gpdedup; upgrade this program",
 			ErrCorrupt, data[0], data[1], data[2], data[3])
 	}
-	m := &Manifest{Kind: Kind(data[1]), Wrapping: Wrapping(data[2]), Length: binary.LittleEndian.Uint64(data[4:])}
-	copy(m.Identity[:], data[12:])
+	m := &Manifest{
+		Kind: Kind(data[1]), Wrapping: Wrapping(data[2]),
+		Length: binary.LittleEndian.Uint64(data[4:]), Tail: binary.LittleEndian.Uint64(data[12:]),
+	}
+	copy(m.Identity[:], data[20:])
 	meta, data, err := takeBytes(data[fixedSize:])
 	if err != nil {
 		return nil, err
@@ -234,6 +239,9 @@ func (m *Manifest) validate() error {
 	}
 	if sum != m.Length {
 		return fmt.Errorf("%w: rows cover %d bytes of %d", ErrCorrupt, sum, m.Length)
+	}
+	if m.Tail > m.Length || m.Tail != 0 && m.Wrapping == Plain {
+		return fmt.Errorf("%w: a tail of %d bytes of %d, wrapping %d", ErrCorrupt, m.Tail, m.Length, m.Wrapping)
 	}
 	return nil
 }
