@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/wrap"
 )
 
 // BackupData stores standard input under the name that path means.
@@ -23,9 +25,28 @@ func (p *Process) BackupData(ctx context.Context, configPath, path string) error
 		return fmt.Errorf("store %s: %w", name, err)
 	}
 	defer in.Close()
-	src := newWrapper(name.Item, in)
+	var src wrapped = wrap.NewReader(name.Item, in)
+	if s.config.KeepWrapping {
+		src = wrap.NewChecker(name.Item, in)
+	}
 	defer src.Close()
-	return p.store(ctx, s, name, path, src, func() error { return errors.Join(src.verdict(), p.mayPublish()) })
+	err = p.store(ctx, s, name, path, repo.WriteOptions{Wrapping: src.Wrapping, BeforePublish: p.mayPublish}, src)
+	var broken *wrap.BrokenError
+	switch {
+	case errors.Is(err, wrap.ErrBeyond):
+		err = repo.WithHint(err, "the option 'transcode: off' has compressed streams stored as they come")
+	case errors.As(err, &broken):
+		err = repo.WithHint(err, "see what ended the program in front of gpdedup, on the host and in the server's log")
+	}
+	return err
+}
+
+// wrapped is a stream that may be inside of a container. It ends with an error if the
+// container is not whole.
+type wrapped interface {
+	io.ReadCloser
+	// Wrapping says, at the end, what was taken off.
+	Wrapping() (as manifest.Wrapping, tail uint64)
 }
 
 // BackupFile stores the file at path. It leaves the file as it is: gpbackup changes
@@ -41,13 +62,14 @@ func (p *Process) BackupFile(ctx context.Context, configPath, path string) error
 		return fmt.Errorf("store %s: %w", name, err)
 	}
 	defer f.Close()
-	return p.store(ctx, s, name, path, f, func() error {
+	// A file is no stream that somebody compressed on the way: it comes back as it is.
+	return p.store(ctx, s, name, path, repo.WriteOptions{BeforePublish: func() error {
 		p.signals.settle()
 		if p.signals.signal() != 0 {
 			return errInterrupted
 		}
 		return nil
-	})
+	}}, f)
 }
 
 // openStream is how every command about one stream begins.
@@ -64,12 +86,10 @@ func (p *Process) openStream(ctx context.Context, configPath, operation, path st
 	return s, name, err
 }
 
-func (p *Process) store(ctx context.Context, s *session, name repo.Name, path string, src io.Reader, ready func() error) error {
-	report, err := s.Write(ctx, name, src, repo.WriteOptions{
-		Origin:        p.origin(path),
-		Previous:      s.previous(ctx, name, p.getenv("GP_DATABASE")),
-		BeforePublish: ready,
-	})
+func (p *Process) store(ctx context.Context, s *session, name repo.Name, path string, o repo.WriteOptions, src io.Reader) error {
+	o.Origin = p.origin(path)
+	o.Previous = s.previous(ctx, name, p.getenv("GP_DATABASE"))
+	report, err := s.Write(ctx, name, src, o)
 	if err != nil {
 		return err
 	}

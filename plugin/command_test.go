@@ -242,27 +242,6 @@ func TestDelete(t *testing.T) {
 	w.bad(3, nil, "restore_data", w.config, nextKey)
 }
 
-// TestCutWrapper: a compressor that was killed must fail the backup.
-func TestCutWrapper(t *testing.T) {
-	w := newWorld(t)
-	for name, whole := range map[string][]byte{"a.gz": gzipped(t, rows(1, 4<<20)), "b.zst": zstded(t, rows(2, 4<<20))} {
-		said := w.bad(1, whole[:len(whole)-3], "backup_data", w.config, w.path(name))
-		if !strings.Contains(said, "cut short") {
-			t.Errorf("%s: %s", name, said)
-		}
-		w.bad(1, nil, "restore_data", w.config, w.path(name))
-		w.good(whole, "backup_data", w.config, w.path(name))
-		if got := w.good(nil, "restore_data", w.config, w.path(name)); got != string(whole) {
-			t.Errorf("%s: other bytes come back", name)
-		}
-	}
-	w.bad(1, []byte{}, "backup_data", w.config, w.path("void.gz"))
-	w.good([]byte{}, "backup_data", w.config, w.path("void.zst"))
-	if got := w.stored(ts); !slices.Equal(got, []string{"gpbackup_0_" + ts + "_a.gz", "gpbackup_0_" + ts + "_b.zst", "gpbackup_0_" + ts + "_void.zst"}) {
-		t.Errorf("stored %q", got)
-	}
-}
-
 // TestClosedInput: a stream that was never there is not an empty one.
 func TestClosedInput(t *testing.T) {
 	w := newWorld(t)

@@ -28,8 +28,10 @@ type Config struct {
 	CacheDir    string
 	Compression compress.Level
 	Concurrency int // cores; 0: as the repository decides
-	LogFile     string
-	LogLevel    slog.Level
+	// KeepWrapping has compressed streams stored as they come (transcode: off).
+	KeepWrapping bool
+	LogFile      string
+	LogLevel     slog.Level
 }
 
 // maxConfig bounds the file in bytes.
@@ -79,6 +81,13 @@ var options = map[string]func(c *Config, value string) error{
 		if c.Concurrency, err = strconv.Atoi(v); err != nil || c.Concurrency < 1 || c.Concurrency > 1024 {
 			return fmt.Errorf("%q is not a number from 1 to 1024", v)
 		}
+		return nil
+	},
+	"transcode": func(c *Config, v string) error {
+		if v != "on" && v != "off" {
+			return fmt.Errorf("%q is not on or off", v)
+		}
+		c.KeepWrapping = v == "off"
 		return nil
 	},
 }

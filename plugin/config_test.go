@@ -23,6 +23,7 @@ options:
   concurrency: "2"
   log_file: /log
   log_level: debug
+  transcode: off
   password_file: ""
   password_command:
   pgport: "6000"
@@ -37,7 +38,7 @@ options:
 	want := Config{
 		Executable: "$HOME/bin/gpbackup_dedup", Repository: "/repo", Secret: repo.Secret{KeyFile: "/etc/key"},
 		Namespace: "0x10", CacheDir: "/cache", Compression: compress.Off, Concurrency: 2,
-		LogFile: "/log", LogLevel: slog.LevelDebug,
+		LogFile: "/log", LogLevel: slog.LevelDebug, KeepWrapping: true,
 	}
 	if *c != want {
 		t.Errorf("got  %+v\nwant %+v", *c, want)
@@ -59,7 +60,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"options:\n  repository: {a: b}\n", "single value"},
 		{"options:\n  repository: [a]\n", "single value"},
 		{"options:\n  ? [a]\n  : b\n", "name is expected"},
-		{"options:\n  repositroy: /a\n", "known are cache_dir, compression, concurrency, key_file, log_file, log_level, namespace, password_command, password_file, repository"},
+		{"options:\n  repositroy: /a\n", "known are cache_dir, compression, concurrency, key_file, log_file, log_level, namespace, password_command, password_file, repository, transcode"},
 		{"options:\n  other_plugin: secret\n", "unknown option"},
 		{"options:\n  repository: here\n", "not an absolute path"},
 		{"options:\n  repository: ~/here\n", "not an absolute path"},
@@ -71,6 +72,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"options:\n  compression: lots\n", "compression"},
 		{"options:\n  concurrency: many\n", "concurrency"},
 		{"options:\n  concurrency: 0\n", "concurrency"},
+		{"options:\n  transcode: maybe\n", `"maybe" is not on or off`},
 		{"options:\n  key_file: /a\n  password_file: /b\n", "both key_file and password_file"},
 	} {
 		if c, err := parseConfig([]byte(x.text), "gpdedup"); err == nil || !strings.Contains(err.Error(), x.says) {

@@ -139,4 +139,3 @@ func TestBaseCondemnedDuringWrite(t *testing.T) {
 		t.Logf("the first day went with its packs: %v", err)
 	}
 }
-

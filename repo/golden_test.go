@@ -44,6 +44,7 @@ type goldenStream struct {
 	Length     uint64    `json:"length"`
 	Sum        string    `json:"blake3"` // of the content, unkeyed
 	Wrapping   string    `json:"wrapping,omitempty"`
+	Tail       uint64    `json:"tail,omitempty"`
 	Host       string    `json:"host"`
 	Time       time.Time `json:"time"`
 	Packs      int       `json:"packs"`
@@ -142,7 +143,7 @@ func checkGoldenStream(t *testing.T, r *Repo, want goldenStream) {
 	}
 	if got := describeGolden(t, r, m); got.Length != want.Length || got.Sum != want.Sum || got.Packs != want.Packs ||
 		got.Leaves != want.Leaves || got.Inline != want.Inline || got.Host != want.Host || !got.Time.Equal(want.Time) ||
-		got.Wrapping != want.Wrapping {
+		got.Wrapping != want.Wrapping || got.Tail != want.Tail {
 		t.Errorf("%s:\ngot  %+v\nwant %+v", key, got, want)
 	}
 	err = r.Restore(ctx, want.Name, io.Discard, RestoreOptions{})
@@ -160,7 +161,7 @@ func checkGoldenStream(t *testing.T, r *Repo, want goldenStream) {
 func describeGolden(t *testing.T, r *Repo, m *manifest.Manifest) goldenStream {
 	t.Helper()
 	var out bytes.Buffer
-	if err := r.RestoreManifest(ctx, m, &out, RestoreOptions{}); err != nil {
+	if err := r.RestoreManifest(ctx, m, &out, RestoreOptions{Unwrapped: true}); err != nil {
 		t.Fatal(err)
 	}
 	needed, err := r.packsOf(ctx, m)
@@ -170,7 +171,7 @@ func describeGolden(t *testing.T, r *Repo, m *manifest.Manifest) goldenStream {
 	return goldenStream{
 		Length: uint64(out.Len()), Sum: digest.Sum(out.Bytes()).String(),
 		Wrapping: map[manifest.Wrapping]string{manifest.Gzip: "gzip", manifest.Zstd: "zstd"}[m.Wrapping],
-		Host:     m.Origin.Host, Time: m.Origin.Time,
+		Tail:     m.Tail, Host: m.Origin.Host, Time: m.Origin.Time,
 		Packs: len(needed), Leaves: len(m.Leaves), Inline: len(m.Inline) > 0,
 	}
 }

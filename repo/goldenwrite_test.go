@@ -57,17 +57,20 @@ func writeGolden(t *testing.T, variant string) {
 		name     Name
 		data     []byte
 		wrapping manifest.Wrapping
+		tail     uint64
 	}{
-		{backupName("20261121000000", "empty"), nil, manifest.Plain},
-		{backupName("20261121000000", "inline"), goldenText(1, 700), manifest.Plain},
-		{backupName("20261121000000", "small"), small, manifest.Zstd},
-		{backupName("20261121000000", "long"), long, manifest.Plain},
-		{backupName("20261121000000", "50% é.part-0123456789abcdef-0"), goldenText(2, 300), manifest.Gzip},
-		{backupName("20261120000000", "deleted"), goldenText(5, 500), manifest.Plain},
-		{Name{Named, "default", "notes/today", "1"}, goldenText(6, 40<<10), manifest.Plain},
-		{Name{Base, "default", "-1", "20261121T000000Z"}, goldenText(7, 900), manifest.Plain},
+		{backupName("20261121000000", "empty"), nil, manifest.Plain, 0},
+		{backupName("20261121000000", "inline"), goldenText(1, 700), manifest.Plain, 0},
+		{backupName("20261121000000", "small"), small, manifest.Zstd, 0},
+		{backupName("20261121000000", "long"), long, manifest.Plain, 0},
+		{backupName("20261121000000", "50% é.part-0123456789abcdef-0"), goldenText(2, 300), manifest.Gzip, 17},
+		{backupName("20261120000000", "deleted"), goldenText(5, 500), manifest.Plain, 0},
+		{Name{Named, "default", "notes/today", "1"}, goldenText(6, 40<<10), manifest.Plain, 0},
+		{Name{Base, "default", "-1", "20261121T000000Z"}, goldenText(7, 900), manifest.Plain, 0},
 	} {
-		put(t, r, s.name, s.data, WriteOptions{Origin: origin, Wrapping: s.wrapping})
+		put(t, r, s.name, s.data, WriteOptions{
+			Origin: origin, Wrapping: func() (manifest.Wrapping, uint64) { return s.wrapping, s.tail },
+		})
 		file.Streams = append(file.Streams, goldenStream{Name: s.name})
 	}
 	broken := backupName("20261122000000", "long")

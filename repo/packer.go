@@ -272,7 +272,8 @@ func (p *packer) checkpoint() error {
 		return err
 	}
 	m := p.list.manifest()
-	m.Kind, m.Wrapping, m.Origin, m.Stats = manifest.Checkpoint, p.w.o.Wrapping, p.w.o.Origin, p.w.stats
+	// What is around the stream is only known at its end.
+	m.Kind, m.Origin, m.Stats = manifest.Checkpoint, p.w.o.Origin, p.w.stats
 	key := checkpointKey(p.w.key, p.attempt, p.checkpoints)
 	object, err := p.w.r.sealManifest(key, m)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/wrap"
 	"github.com/gpdedup/gpdedup/storage"
 )
 
@@ -21,10 +22,19 @@ type Range struct{ Start, End uint64 }
 type RestoreOptions struct {
 	// Ranges, if not nil, are written one after another in this order instead of
 	// the whole stream. Only the packs they touch are read.
+	//
+	// Ranges are of the content. Without them, what was around the content when the
+	// stream came in is put around it again: other bytes perhaps, but they decompress
+	// to the same.
 	Ranges []Range
+	// Unwrapped has the whole content written as it is.
+	Unwrapped bool
+	// Compress makes a wrapped stream small, for a file. Otherwise it is made quickly,
+	// for a program that takes it apart at once.
+	Compress bool
 	// Deleted also restores a stream whose backup is deleted but not yet gone.
 	Deleted bool
-	// Progress is told, from one goroutine, how many bytes went out so far.
+	// Progress is told, from one goroutine, how many bytes of content went out so far.
 	Progress func(bytes int64)
 }
 
@@ -73,6 +83,24 @@ func (r *Repo) RestoreManifest(ctx context.Context, m *manifest.Manifest, out io
 			return fmt.Errorf("%w: range %d-%d of a stream of %d bytes", ErrUsage, x.Start, x.End, m.Length)
 		}
 	}
+	if o.Ranges != nil || o.Unwrapped || m.Wrapping == manifest.Plain {
+		return r.restoreContent(ctx, m, out, o)
+	}
+	around := wrap.NewWriter
+	if o.Compress {
+		around = wrap.NewCompressor
+	}
+	w := around(m.Wrapping, m.Length, m.Tail, out)
+	if err := r.restoreContent(ctx, m, w, o); err != nil {
+		return err // and w is not closed, so what went out has no valid end
+	}
+	if err := w.Close(); err != nil {
+		return &OutputError{err}
+	}
+	return nil
+}
+
+func (r *Repo) restoreContent(ctx context.Context, m *manifest.Manifest, out io.Writer, o RestoreOptions) error {
 	g, ctx := errgroup.WithContext(ctx)
 	s := &restorer{
 		r: r, m: m, f: r.newFetcher(), group: g,
@@ -318,63 +346,3 @@ func (s *restorer) fetch(ctx context.Context, r *run) error {
 	r.data = data
 	return nil
 }
-
-// write sends the runs out in order. It holds each piece back until the next is
-// verified, so the last goes out only after everything was checked.
-func (s *restorer) write(ctx context.Context, out io.Writer, progress func(int64)) error {
-	var total int64
-	var held, whole []byte
-	release := func() error {
-		if len(held) == 0 {
-			return nil
-		}
-		n, err := out.Write(held)
-		total += int64(n)
-		if err == nil && n < len(held) {
-			err = io.ErrShortWrite
-		}
-		if err != nil {
-			return &OutputError{err}
-		}
-		if progress != nil {
-			progress(total)
-		}
-		s.r.buffers.put(whole)
-		held, whole = nil, nil
-		return nil
-	}
-	for {
-		var r *run
-		var more bool
-		select {
-		case r, more = <-s.runs:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if !more {
-			return release()
-		}
-		select {
-		case <-r.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		for i, p := range r.pieces {
-			if err := release(); err != nil {
-				return err
-			}
-			whole = r.data[i]
-			held = whole[p.from:p.to]
-		}
-		r.data = nil
-		s.window.Release(r.raw)
-	}
-}
-
-// OutputError is a failure of whoever takes the stream, not of the repository.
-type OutputError struct{ Err error }
-
-func (e *OutputError) Error() string { return "write stream: " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *OutputError) Unwrap() error { return e.Err }

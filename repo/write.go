@@ -19,8 +19,10 @@ import (
 
 // WriteOptions say what is known about a stream beside its bytes.
 type WriteOptions struct {
-	Origin   manifest.Origin
-	Wrapping manifest.Wrapping
+	Origin manifest.Origin
+	// Wrapping is asked at the end of the stream what was around its bytes, and how
+	// many of the last were not inside. nil: nothing was.
+	Wrapping func() (as manifest.Wrapping, tail uint64)
 	// Previous names streams that probably hold much the same, the likeliest
 	// first. The first that exists is used.
 	Previous []Name
@@ -168,7 +170,10 @@ func (r *Repo) verifyPayload(payload []byte, encoding index.Encoding, raw []byte
 // whether everything the stream needs will stay.
 func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 	w.stats.Milliseconds = time.Since(w.started).Milliseconds()
-	m.Kind, m.Wrapping, m.Origin, m.Stats = manifest.Stream, w.o.Wrapping, w.o.Origin, w.stats
+	m.Kind, m.Origin, m.Stats = manifest.Stream, w.o.Origin, w.stats
+	if w.o.Wrapping != nil {
+		m.Wrapping, m.Tail = w.o.Wrapping()
+	}
 	object, err := w.r.sealManifest(w.key, m)
 	if err != nil {
 		return WriteReport{}, err
@@ -187,7 +192,8 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 		if err != nil {
 			return report, fmt.Errorf("compare with what is stored: %w", err)
 		}
-		if existing.Identity != m.Identity || existing.Length != m.Length || existing.Wrapping != m.Wrapping {
+		if existing.Identity != m.Identity || existing.Length != m.Length ||
+			existing.Wrapping != m.Wrapping || existing.Tail != m.Tail {
 			return report, &ConflictError{Name: w.name, Stored: existing.Origin, Incoming: m.Origin}
 		}
 		report.AlreadyStored = true

@@ -250,7 +250,7 @@ func (e *exporter) file(ctx context.Context, s *survey, w *work) error {
 	if f.Kind == ConfigFile {
 		ok, err = e.config(ctx, w, out)
 	} else {
-		ok, err = e.wrapped(ctx, w, out)
+		ok, err = e.restore(ctx, w, out, repo.RestoreOptions{Compress: true})
 	}
 	if err != nil || !ok {
 		return err
@@ -263,12 +263,4 @@ func (e *exporter) file(ctx context.Context, s *survey, w *work) error {
 	e.report.Files++
 	e.report.Bytes += w.length
 	return nil
-}
-
-func (e *exporter) wrapped(ctx context.Context, w *work, out *file) (bool, error) {
-	z, err := wrap(out, w.wrapping)
-	if err != nil {
-		return false, err
-	}
-	return e.restore(ctx, w, z)
 }

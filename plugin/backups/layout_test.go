@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/gpdedup/gpdedup/repo"
-	"github.com/gpdedup/gpdedup/repo/manifest"
 )
 
 func TestExportPrefix(t *testing.T) {
@@ -110,7 +109,7 @@ func TestExportConfigAlias(t *testing.T) {
 	b := backup{ts: "20240101000000", oids: []int{101}, skip: []string{"_20240101000000_config.yaml"}}
 	w.store(b)
 	text := strings.Replace(b.config("&a Success", "1"), "status: Success", "status: *a", 1)
-	w.put(b.ts, "gpbackup_20240101000000_config.yaml", []byte(text), repo.WriteOptions{Wrapping: manifest.Plain})
+	w.put(b.ts, "gpbackup_20240101000000_config.yaml", []byte(text), repo.WriteOptions{})
 	if s := w.list(ListOptions{})[0]; s.Status != Complete {
 		t.Fatal(s.Reason)
 	}

@@ -120,6 +120,7 @@ type work struct {
 	name     repo.Name
 	length   uint64
 	wrapping manifest.Wrapping
+	tail     uint64
 	origin   manifest.Origin
 	manifest *manifest.Manifest // nil: too large to keep, read it again
 }
@@ -136,7 +137,7 @@ func (x *reader) manifests(ctx context.Context, items []repo.Item) ([]work, erro
 			if err != nil {
 				return x.judge(item.Name, err)
 			}
-			todo[i] = work{name: item.Name, length: m.Length, wrapping: m.Wrapping, origin: m.Origin}
+			todo[i] = work{name: item.Name, length: m.Length, wrapping: m.Wrapping, tail: m.Tail, origin: m.Origin}
 			if len(m.Leaves) == 0 && len(m.Table.Rows) <= 16 {
 				todo[i].manifest = m
 			}
@@ -163,10 +164,9 @@ func (x *reader) advance(n int64) {
 	x.progress(x.done, x.total)
 }
 
-// restore writes the content of one stream to out and closes it. If that is not
-// possible because of what is stored, it is put into the list, and the result is
-// false.
-func (x *reader) restore(ctx context.Context, w *work, out io.WriteCloser) (bool, error) {
+// restore writes one stream to out. If that is not possible because of what is
+// stored, it is put into the list, and the result is false.
+func (x *reader) restore(ctx context.Context, w *work, out io.Writer, o repo.RestoreOptions) (bool, error) {
 	m, err := w.manifest, error(nil)
 	w.manifest = nil // it is not needed again
 	if m == nil {
@@ -174,17 +174,15 @@ func (x *reader) restore(ctx context.Context, w *work, out io.WriteCloser) (bool
 	}
 	var last int64
 	if err == nil {
-		err = x.r.RestoreManifest(ctx, m, out, repo.RestoreOptions{Progress: func(n int64) {
+		o.Progress = func(n int64) {
 			x.advance(n - last)
 			last = n
-		}})
+		}
+		err = x.r.RestoreManifest(ctx, m, out, o)
 	}
 	if err != nil {
 		x.advance(int64(w.length) - last)
 		return false, x.judge(w.name, err)
-	}
-	if err := out.Close(); err != nil {
-		return false, &repo.OutputError{Err: err}
 	}
 	return true, nil
 }

@@ -111,7 +111,7 @@ func (v *verifier) run(ctx context.Context, all []*survey) error {
 	g.SetLimit(restores)
 	for i := range todo {
 		g.Go(func() error {
-			ok, err := v.restore(gctx, &todo[i], plainCloser{io.Discard})
+			ok, err := v.restore(gctx, &todo[i], io.Discard, repo.RestoreOptions{Unwrapped: true})
 			if ok {
 				v.mu.Lock()
 				defer v.mu.Unlock()
@@ -144,7 +144,7 @@ func (v *verifier) segmentTOCs(ctx context.Context, s *survey, todo []work) erro
 		// A compressed file that was stored as it came has another length.
 		plain := f.Extension == "" || w.wrapping != manifest.Plain
 		if w.name.Group == s.timestamp && f.Kind == SegmentData && plain {
-			lengths[f.Content] = w.length
+			lengths[f.Content] = w.length - w.tail
 		}
 	}
 	for content, length := range lengths {

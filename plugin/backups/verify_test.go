@@ -157,7 +157,7 @@ func TestVerifySegmentTOC(t *testing.T) {
 			test.edit(&f)
 			o := repo.WriteOptions{}
 			if strings.HasSuffix(f.name, ".gz") {
-				o.Wrapping = manifest.Gzip
+				o.Wrapping = wrapped(manifest.Gzip)
 			}
 			w.put(ts, f.name, f.data, o)
 		}

@@ -228,11 +228,16 @@ func (w *world) store(b backup) {
 				data = pack(w.t, ext, data)
 			}
 		}
-		w.put(b.ts, f.name, data, repo.WriteOptions{Wrapping: wrapping, Origin: manifest.Origin{
+		w.put(b.ts, f.name, data, repo.WriteOptions{Wrapping: wrapped(wrapping), Origin: manifest.Origin{
 			Host: fmt.Sprintf("sdw%d", f.content+1), Time: time.Unix(1700000000+int64(f.content), 0).UTC(),
 			Path: fmt.Sprintf("/data/%s%d/backups/%s/%s/%s", prefix, f.content, b.ts[:8], b.ts, f.name),
 		}})
 	}
+}
+
+// wrapped is the option of a stream that has lost its wrapping on the way in.
+func wrapped(as manifest.Wrapping) func() (manifest.Wrapping, uint64) {
+	return func() (manifest.Wrapping, uint64) { return as, 0 }
 }
 
 func contains(names []string, name string) bool {

@@ -89,6 +89,7 @@ type Manifest struct {
 	Kind     Kind
 	Wrapping Wrapping
 	Length   uint64    // of the content, unwrapped, in bytes
+	Tail     uint64    // how many of the last bytes came behind the wrapping, as they are
 	Identity digest.ID // see Identity
 	Origin   Origin
 	Stats    Stats
@@ -126,6 +127,7 @@ func (s *Identity) Sum() (id digest.ID) {
 const (
 	encodingVersion = 1
 	fixedSize       = 4 + 8 + digest.Size
+	flagTail        = 1 << 0 // the length of the tail follows the identity
 	leafSize        = 8 + 4
 )
 
@@ -140,9 +142,16 @@ func (m *Manifest) Append(dst []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
-	dst = append(dst, encodingVersion, byte(m.Kind), byte(m.Wrapping), 0)
+	var flags byte
+	if m.Tail != 0 {
+		flags |= flagTail
+	}
+	dst = append(dst, encodingVersion, byte(m.Kind), byte(m.Wrapping), flags)
 	dst = binary.LittleEndian.AppendUint64(dst, m.Length)
 	dst = append(dst, m.Identity[:]...)
+	if m.Tail != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, m.Tail)
+	}
 	dst = appendBytes(dst, meta)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(m.Leaves)))
 	for i := range m.Leaves {
@@ -168,13 +177,22 @@ func Decode(data []byte) (*Manifest, error) {
 	if len(data) < fixedSize {
 		return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
 	}
-	if data[0] != encodingVersion || Kind(data[1]) > Checkpoint || Wrapping(data[2]) > Zstd || data[3] != 0 {
+	if data[0] != encodingVersion || Kind(data[1]) > Checkpoint || Wrapping(data[2]) > Zstd || data[3]&^flagTail != 0 {
 		return nil, fmt.Errorf("manifest of version %d, kind %d, wrapping %d, flags %d: %w",
 			data[0], data[1], data[2], data[3], seal.ErrNewer)
 	}
 	m := &Manifest{Kind: Kind(data[1]), Wrapping: Wrapping(data[2]), Length: binary.LittleEndian.Uint64(data[4:])}
 	copy(m.Identity[:], data[12:])
-	meta, data, err := takeBytes(data[fixedSize:])
+	flags := data[3]
+	if data = data[fixedSize:]; flags&flagTail != 0 {
+		if len(data) < 8 {
+			return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
+		}
+		if m.Tail, data = binary.LittleEndian.Uint64(data), data[8:]; m.Tail == 0 {
+			return nil, fmt.Errorf("%w: a tail of no bytes", ErrCorrupt)
+		}
+	}
+	meta, data, err := takeBytes(data)
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +262,9 @@ func (m *Manifest) validate() error {
 	}
 	if sum != m.Length {
 		return fmt.Errorf("%w: rows cover %d bytes of %d", ErrCorrupt, sum, m.Length)
+	}
+	if m.Tail > m.Length || m.Tail != 0 && m.Wrapping == Plain {
+		return fmt.Errorf("%w: a tail of %d bytes of %d, wrapping %d", ErrCorrupt, m.Tail, m.Length, m.Wrapping)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package plugin
+package wrap
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ type zstdFrames struct {
 	pass int64                   // bytes to let through
 	head []byte                  // the same, read already
 	sum  bool                    // the frame ends with a checksum
+	n    int                     // frames so far, skippable ones too
 	err  error                   // other than io.EOF: the stream is not whole
 	end  bool
 }
@@ -53,7 +54,7 @@ func (z *zstdFrames) Read(b []byte) (int, error) {
 	n, err := z.in.Read(b[:min(int64(len(b)), z.pass)])
 	z.pass -= int64(n)
 	if err != nil {
-		z.err = broken(err)
+		z.err = broken("frame", z.n, err)
 		err = io.EOF
 	}
 	return n, err
@@ -63,53 +64,104 @@ func (z *zstdFrames) Read(b []byte) (int, error) {
 func (z *zstdFrames) take(n int) ([]byte, error) {
 	b := make([]byte, n)
 	if _, err := io.ReadFull(z.in, b); err != nil {
-		return nil, broken(err)
+		return nil, broken("frame", z.n, err)
 	}
 	z.head = append(z.head, b...)
 	return b, nil
 }
 
-// frame begins the next one, if there is one.
-func (z *zstdFrames) frame() error {
+// more reports whether another frame follows. What ends inside of its magic number
+// is cut short.
+func (z *zstdFrames) more() (bool, error) {
 	peek, _ := z.in.Peek(zstdMagicSize) // it is short only at the end
 	if len(peek) < zstdMagicSize {
-		z.end = true
 		if beginsFrame(peek) {
-			return errCutShort
+			return false, ErrCutShort
 		}
-		return nil
+		return false, nil
 	}
-	switch magic := binary.LittleEndian.Uint32(peek); {
-	case magic&skippableMask == skippableMagic:
-		b, err := z.take(zstdMagicSize + skippableSizeSize)
-		if err != nil {
-			return err
-		}
-		z.pass, z.step = int64(binary.LittleEndian.Uint32(b[zstdMagicSize:])), nil
-		return nil
-	case magic != zstdMagic:
+	magic := binary.LittleEndian.Uint32(peek)
+	return magic == zstdMagic || magic&skippableMask == skippableMagic, nil
+}
+
+// frame begins the next one, if there is one.
+func (z *zstdFrames) frame() error {
+	more, err := z.more()
+	if err != nil || !more {
 		z.end = true
-		return nil
+		return err
 	}
+	z.n++
 	b, err := z.take(zstdMagicSize + 1)
 	if err != nil {
 		return err
 	}
-	// The descriptor says how long the header is.
-	descriptor := b[zstdMagicSize]
-	single := descriptor&0x20 != 0
-	size := [4]int{0, 2, 4, 8}[descriptor>>6]
-	if single && size == 0 {
+	if binary.LittleEndian.Uint32(b) != zstdMagic {
+		size, err := z.take(skippableSizeSize - 1)
+		if err != nil {
+			return err
+		}
+		z.pass, z.step = int64(binary.LittleEndian.Uint32(append(b[zstdMagicSize:], size...))), nil
+		return nil
+	}
+	h := zstdHeader{descriptor: b[zstdMagicSize]}
+	z.sum = h.descriptor&4 != 0
+	z.step = (*zstdFrames).block
+	_, err = z.take(h.windowSize() + h.dictionarySize() + h.contentSize())
+	return err
+}
+
+// zstdHeader is a frame header: its descriptor says how long the rest is.
+type zstdHeader struct {
+	descriptor byte
+	rest       []byte // window, dictionary id, content size
+}
+
+func (h zstdHeader) single() bool { return h.descriptor&0x20 != 0 }
+
+func (h zstdHeader) windowSize() int {
+	if h.single() {
+		return 0
+	}
+	return 1
+}
+
+func (h zstdHeader) dictionarySize() int { return [4]int{0, 1, 2, 4}[h.descriptor&3] }
+
+func (h zstdHeader) contentSize() int {
+	size := [4]int{0, 2, 4, 8}[h.descriptor>>6]
+	if h.single() && size == 0 {
 		size = 1
 	}
-	if !single {
-		size++ // the window
+	return size
+}
+
+// beyond reports whether the next frame is one that cannot be decoded, although it
+// may be whole.
+func (z *zstdFrames) beyond() bool {
+	const longest = zstdMagicSize + 1 + 1 + 4 + 8
+	b, _ := z.in.Peek(longest) // a short one says for itself that it is cut
+	if len(b) <= zstdMagicSize || binary.LittleEndian.Uint32(b) != zstdMagic {
+		return false
 	}
-	size += [4]int{0, 1, 2, 4}[descriptor&3] // the dictionary's id
-	z.sum = descriptor&4 != 0
-	z.step = (*zstdFrames).block
-	_, err = z.take(size)
-	return err
+	h := zstdHeader{b[zstdMagicSize], b[zstdMagicSize+1:]}
+	w, d, c := h.windowSize(), h.dictionarySize(), h.contentSize()
+	if len(h.rest) < w+d+c {
+		return false
+	}
+	for _, x := range h.rest[w : w+d] {
+		if x != 0 {
+			return true
+		}
+	}
+	if w == 1 {
+		exponent, mantissa := h.rest[0]>>3, uint64(h.rest[0]&7)
+		base := uint64(1) << (10 + exponent)
+		return base+base/8*mantissa > maxWindow
+	}
+	var size [8]byte
+	copy(size[:], h.rest[d:d+c])
+	return binary.LittleEndian.Uint64(size[:]) > maxWindow
 }
 
 func (z *zstdFrames) block() error {
@@ -121,7 +173,7 @@ func (z *zstdFrames) block() error {
 	last, kind := header&1 != 0, header>>1&3
 	switch kind {
 	case reservedBlock:
-		return errors.New("it is damaged: a block is of no known kind")
+		return broken("frame", z.n, errors.New("a block is of no known kind"))
 	case rleBlock:
 		z.pass = 1
 	default:

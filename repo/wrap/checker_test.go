@@ -1,9 +1,8 @@
-package plugin
+package wrap
 
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"io"
 	"slices"
@@ -11,65 +10,33 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/gpdedup/gpdedup/repo/manifest"
 )
 
-func gzipped(t testing.TB, data []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func zstded(t testing.TB, data []byte, o ...zstd.EOption) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z, err := zstd.NewWriter(&b, o...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := z.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// through passes a stream through a wrapper and checks that it comes out unchanged
+// through passes a stream through a Checker and checks that it comes out unchanged
 // unless it is refused.
 func through(t testing.TB, name string, stream []byte, reader func(io.Reader) io.Reader) error {
 	t.Helper()
-	w := newWrapper(name, reader(bytes.NewReader(stream)))
-	defer w.Close()
-	out, err := io.ReadAll(w)
-	if verdict := w.verdict(); (verdict == nil) != (err == nil) {
-		t.Fatalf("%s: read error %v, verdict %v", name, err, verdict)
+	c := NewChecker(name, reader(bytes.NewReader(stream)))
+	defer c.Close()
+	out, err := io.ReadAll(c)
+	if n, again := c.Read(make([]byte, 1)); n != 0 || err != nil && !errors.Is(again, err) || err == nil && !errors.Is(again, io.EOF) {
+		t.Fatalf("%s: read error %v, then %d bytes, %v", name, err, n, again)
+	}
+	if as, tail := c.Wrapping(); as != manifest.Plain || tail != 0 {
+		t.Fatalf("%s: wrapping %d, tail %d", name, as, tail)
 	}
 	if err == nil && !bytes.Equal(out, stream) {
 		t.Fatalf("%s: %d bytes became %d", name, len(stream), len(out))
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Fatalf("%s: error %v would pass for an end", name, err)
-	}
+	checkError(t, err)
 	return err
 }
 
-func asIs(r io.Reader) io.Reader { return r }
-
-func join(parts ...[]byte) []byte { return slices.Concat(parts...) }
-
-func TestWrapperWhole(t *testing.T) {
-	noise := make([]byte, 700<<10)
-	_, _ = rand.Read(noise)
+func TestCheckerWhole(t *testing.T) {
+	noise := noise(1, 700<<10)
 	text := rows(1, 3<<20)
 	skippable := []byte{0x5c, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3}
 	for _, x := range []struct {
@@ -111,8 +78,8 @@ func TestWrapperWhole(t *testing.T) {
 	}
 }
 
-// TestWrapperCut cuts streams at every place: none but the ends of members may pass.
-func TestWrapperCut(t *testing.T) {
+// TestCheckerCut cuts streams at every place: none but the ends of members may pass.
+func TestCheckerCut(t *testing.T) {
 	text := rows(2, 3000)
 	skippable := []byte{0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3}
 	for _, x := range []struct {
@@ -135,15 +102,15 @@ func TestWrapperCut(t *testing.T) {
 			if (err == nil) != whole[cut] {
 				t.Errorf("%s cut at %d of %d: %v", x.name, cut, len(stream), err)
 			}
-			if err != nil && !errors.Is(err, errCutShort) {
+			if err != nil && !errors.Is(err, ErrCutShort) {
 				t.Errorf("%s cut at %d of %d: %v is not about a cut", x.name, cut, len(stream), err)
 			}
 		}
 	}
 }
 
-// TestWrapperDamaged flips bits: what carries a checksum cannot pass.
-func TestWrapperDamaged(t *testing.T) {
+// TestCheckerDamaged flips bits: what carries a checksum cannot pass.
+func TestCheckerDamaged(t *testing.T) {
 	text := rows(3, 100<<10)
 	for name, stream := range map[string][]byte{"a.gz": gzipped(t, text), "a.zst": zstded(t, text)} {
 		for _, at := range []int{len(stream) / 2, len(stream) - 2} {
@@ -156,14 +123,14 @@ func TestWrapperDamaged(t *testing.T) {
 	}
 }
 
-func TestWrapperPassesErrors(t *testing.T) {
+func TestCheckerPassesErrors(t *testing.T) {
 	broken := errors.New("broken")
 	for _, name := range []string{"a", "a.gz", "a.zst"} {
-		w := newWrapper(name, io.MultiReader(bytes.NewReader(gzipped(t, []byte("x"))), iotest.ErrReader(broken)))
-		if _, err := io.ReadAll(w); !errors.Is(err, broken) {
+		c := NewChecker(name, io.MultiReader(bytes.NewReader(gzipped(t, []byte("x"))), iotest.ErrReader(broken)))
+		if _, err := io.ReadAll(c); !errors.Is(err, broken) {
 			t.Errorf("%s: %v", name, err)
 		}
-		w.Close()
+		_ = c.Close()
 	}
 }
 
