@@ -23,62 +23,51 @@ func Decode(dst, base, delta []byte, size int) ([]byte, error) {
 	if delta[0] != Version {
 		return nil, fmt.Errorf("%w: version %d", ErrNewer, delta[0])
 	}
-	count, n := binary.Uvarint(delta[1:])
-	ops := delta[1+max(n, 0):]
-	if n <= 0 || count > uint64(len(ops)) {
-		return nil, fmt.Errorf("%w: instruction count", ErrCorrupt)
+	count, rest, ok := take(delta[1:])
+	length, rest, ok2 := take(rest)
+	if !ok || !ok2 || length > uint64(len(rest)) || count > length {
+		return nil, fmt.Errorf("%w: %d instructions in %d bytes", ErrCorrupt, count, length)
 	}
-	literals, err := skip(ops, count)
-	if err != nil {
-		return nil, err
-	}
+	ops, literals := rest[:length], rest[length:]
 	begin := len(dst)
 	end := int64(0)
 	for ; count > 0; count-- {
-		insert, n := binary.Uvarint(ops)
-		ops = ops[n:] // skip has read all of them before
-		length, n := binary.Uvarint(ops)
-		ops = ops[n:]
-		if insert > uint64(len(literals)) || insert > uint64(size-(len(dst)-begin)) {
+		var insert, n uint64
+		if insert, ops, ok = take(ops); !ok || insert > uint64(len(literals)) || insert > uint64(size-(len(dst)-begin)) {
 			return nil, fmt.Errorf("%w: insert of %d bytes", ErrCorrupt, insert)
 		}
 		dst = append(dst, literals[:insert]...)
 		literals = literals[insert:]
-		if length == 0 {
-			if count != 1 {
-				return nil, fmt.Errorf("%w: empty copy", ErrCorrupt)
-			}
+		if n, ops, ok = take(ops); !ok || n == 0 && count != 1 {
+			return nil, fmt.Errorf("%w: empty copy", ErrCorrupt)
+		}
+		if n == 0 {
 			break
 		}
-		where, n := binary.Varint(ops)
-		ops = ops[n:]
-		start := end + where
-		if start < 0 || start > int64(len(base)) || length > uint64(int64(len(base))-start) ||
-			length > uint64(size-(len(dst)-begin)) {
-			return nil, fmt.Errorf("%w: copy of %d bytes from %d", ErrCorrupt, length, start)
+		where, k := binary.Varint(ops)
+		if k <= 0 {
+			return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
 		}
-		end = start + int64(length)
+		ops = ops[k:]
+		start := end + where
+		if start < 0 || start > int64(len(base)) || n > uint64(int64(len(base))-start) ||
+			n > uint64(size-(len(dst)-begin)) {
+			return nil, fmt.Errorf("%w: copy of %d bytes from %d", ErrCorrupt, n, start)
+		}
+		end = start + int64(n)
 		dst = append(dst, base[start:end]...)
 	}
-	if len(literals) != 0 || len(dst)-begin != size {
+	if len(ops) != 0 || len(literals) != 0 || len(dst)-begin != size {
 		return nil, fmt.Errorf("%w: it makes %d bytes and leaves %d, not %d", ErrCorrupt, len(dst)-begin, len(literals), size)
 	}
 	return dst, nil
 }
 
-// skip returns what follows the instructions.
-func skip(ops []byte, count uint64) ([]byte, error) {
-	for ; count > 0; count-- {
-		for field := range 3 {
-			v, n := binary.Uvarint(ops)
-			if n <= 0 {
-				return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
-			}
-			ops = ops[n:]
-			if field == 1 && v == 0 {
-				break
-			}
-		}
+// take reads an unsigned number from the front of p.
+func take(p []byte) (v uint64, rest []byte, ok bool) {
+	v, n := binary.Uvarint(p)
+	if n <= 0 {
+		return 0, nil, false
 	}
-	return ops, nil
+	return v, p[n:], true
 }

@@ -92,18 +92,22 @@ func TestGivesUp(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	base := []byte("0123456789abcdef")
 	for name, d := range map[string][]byte{
-		"empty":            {},
-		"newer version":    {2, 0},
-		"no count":         {1},
-		"endless count":    {1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01},
-		"cut short":        {1, 1, 0, 16},
-		"beyond the base":  {1, 1, 0, 17, 0},
-		"before the base":  {1, 1, 0, 16, 1},
-		"too long":         {1, 2, 0, 16, 0, 0, 16, 31},
-		"too short":        {1, 1, 0, 15, 0},
-		"literals left":    {1, 1, 0, 16, 0, 'x'},
-		"literals missing": {1, 1, 16, 0, 'x'},
-		"empty copy first": {1, 2, 0, 0, 0, 16, 0},
+		"empty":             {},
+		"newer version":     {2, 0, 0},
+		"no count":          {1},
+		"no length":         {1, 1},
+		"endless count":     {1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 1, 0},
+		"too many":          {1, 4, 3, 0, 16, 0},
+		"cut short":         {1, 1, 2, 0, 16},
+		"longer than it is": {1, 1, 9, 0, 16, 0},
+		"beyond the base":   {1, 1, 3, 0, 17, 0},
+		"before the base":   {1, 1, 3, 0, 16, 1},
+		"too long":          {1, 2, 6, 0, 16, 0, 0, 16, 31},
+		"too short":         {1, 1, 3, 0, 15, 0},
+		"literals left":     {1, 1, 3, 0, 16, 0, 'x'},
+		"literals missing":  {1, 1, 2, 16, 0, 'x'},
+		"bytes left":        {1, 1, 4, 0, 16, 0, 0},
+		"empty copy first":  {1, 2, 5, 0, 0, 0, 16, 0},
 	} {
 		_, err := Decode(nil, base, d, len(base))
 		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewer) {
@@ -133,7 +137,7 @@ func FuzzDecode(f *testing.F) {
 	base := text(1, 5)
 	d, _ := e.Encode(nil, base, edit(rand.New(rand.NewPCG(1, 1)), base, 3), 1<<30)
 	f.Add(base, d, uint16(len(base)))
-	f.Add([]byte("0123456789abcdef"), []byte{1, 2, 0, 16, 0, 0, 16, 31}, uint16(32))
+	f.Add([]byte("0123456789abcdef"), []byte{1, 2, 6, 0, 16, 0, 0, 16, 31}, uint16(32))
 	f.Fuzz(func(t *testing.T, base, d []byte, size uint16) {
 		out, err := Decode(nil, base, d, int(size))
 		if err == nil && len(out) != int(size) {

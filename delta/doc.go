@@ -13,6 +13,7 @@
 //
 //	version   1 byte, 1
 //	count     uvarint, number of instructions
+//	length    uvarint, bytes of all instructions
 //	per instruction
 //	  insert  uvarint, bytes to take from the literals
 //	  copy    uvarint, bytes to copy from the base; 0 only in the last instruction

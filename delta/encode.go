@@ -27,7 +27,13 @@ type Encoder struct {
 	shift    uint
 	ops      []byte
 	literals []byte
+	longest  int // copy of the last delta
+	moved    int // of that copy: its place in target minus its place in base
 }
+
+// Shift returns by how much the longest stretch that the last delta copied lies
+// further along in the target than in the base.
+func (e *Encoder) Shift() int { return e.moved }
 
 // Encode appends the delta that makes target out of base to dst. It gives up, and
 // returns dst and false, once the delta is longer than limit bytes: then it is no
@@ -35,6 +41,7 @@ type Encoder struct {
 func (e *Encoder) Encode(dst, base, target []byte, limit int) ([]byte, bool) {
 	e.index(base)
 	e.ops, e.literals = e.ops[:0], e.literals[:0]
+	e.longest, e.moved = 0, 0
 	count := 0
 	end := 0  // in base, of the copy before
 	from := 0 // in target, of what is not described yet
@@ -64,6 +71,9 @@ func (e *Encoder) Encode(dst, base, target []byte, limit int) ([]byte, bool) {
 			at++
 			continue
 		}
+		if n > e.longest {
+			e.longest, e.moved = n, start-b
+		}
 		e.emit(target[from:start], n, b-end)
 		count++
 		end, from = b+n, start+n
@@ -73,11 +83,12 @@ func (e *Encoder) Encode(dst, base, target []byte, limit int) ([]byte, bool) {
 		e.emit(target[from:], 0, 0)
 		count++
 	}
-	if len(e.ops)+len(e.literals)+2+binary.MaxVarintLen32 > limit {
+	if 1+2*binary.MaxVarintLen32+len(e.ops)+len(e.literals) > limit {
 		return dst, false
 	}
 	dst = append(dst, Version)
 	dst = binary.AppendUvarint(dst, uint64(count))
+	dst = binary.AppendUvarint(dst, uint64(len(e.ops)))
 	dst = append(dst, e.ops...)
 	return append(dst, e.literals...), true
 }

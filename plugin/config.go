@@ -27,6 +27,7 @@ type Config struct {
 	Namespace   string
 	CacheDir    string
 	Compression compress.Level
+	Delta       repo.DeltaMode
 	Concurrency int // cores; 0: as the repository decides
 	// KeepWrapping has compressed streams stored as they come (transcode: off).
 	KeepWrapping bool
@@ -82,6 +83,10 @@ var options = map[string]func(c *Config, value string) error{
 			return fmt.Errorf("%q is not a number from 1 to 1024", v)
 		}
 		return nil
+	},
+	"delta": func(c *Config, v string) (err error) {
+		c.Delta, err = repo.ParseDeltaMode(v)
+		return err
 	},
 	"transcode": func(c *Config, v string) error {
 		if v != "on" && v != "off" {

@@ -77,7 +77,7 @@ func (c *Config) Open(ctx context.Context, operation, version string, log *slog.
 		return nil, err
 	}
 	r, err := repo.Open(ctx, st, operation, repo.Options{
-		Secret: c.Secret, CacheDir: c.CacheDir, Compression: c.Compression, Concurrency: c.Concurrency,
+		Secret: c.Secret, CacheDir: c.CacheDir, Compression: c.Compression, Delta: c.Delta, Concurrency: c.Concurrency,
 		Version: version, Log: log,
 	})
 	if err != nil {

@@ -66,6 +66,7 @@ type checker struct {
 	packs  map[digest.ID]int64 // listed, with sizes
 	bad    map[digest.ID]bool
 	gone   map[digest.ID]bool   // packs that were listed and then were not there
+	swept  map[digest.ID]bool   // packs that a collector condemned: they may be gone
 	chunks map[digest.ID]uint32 // readable, with their length
 	done   int64
 	total  int64
@@ -102,6 +103,13 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckReport, error) 
 	// every chunk that is missing when it is looked for is really missing.
 	if err := r.st.List(ctx, packPrefix, func(info storage.Info) error { c.listPack(info); return nil }); err != nil {
 		return nil, fmt.Errorf("list repository: %w", err)
+	}
+	gc, err := r.lookGC(ctx)
+	if err != nil && !isUnusable(err) {
+		return nil, err
+	}
+	if gc != nil { // else its list is found damaged below
+		c.swept = gc.packs
 	}
 	for _, step := range []func() error{
 		func() error { return c.checkPacks(ctx) },
@@ -288,8 +296,7 @@ func (c *checker) addChunks(dir *index.Pack, broken map[digest.ID]bool) {
 	}
 }
 
-// checkFragments reads every index fragment. Packs that it names and that are
-// gone are no damage as such: only streams that need their chunks are damaged.
+// checkFragments reads every index fragment.
 func (c *checker) checkFragments(ctx context.Context, fragments []storage.Info) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readsInFlight)
@@ -331,8 +338,13 @@ func (c *checker) checkFragments(ctx context.Context, fragments []storage.Info) 
 func (c *checker) checkDirectory(fragment string, p *index.Pack) {
 	size, there := c.packs[p.ID]
 	switch {
+	case !there && c.swept[p.ID]:
+		c.warn("%s names pack %s, which was collected", fragment, p.ID.Short())
+		return
 	case !there:
-		c.warn("%s names pack %s, which is gone", fragment, p.ID.Short())
+		// Writers would go on to count on it, and fail.
+		c.blame(fragment, fmt.Sprintf("names pack %s, which is gone: backups of what it held fail until this fragment is moved away",
+			p.ID.Short()), "")
 		return
 	case size != int64(p.Size):
 		c.blame(packKey(p.ID), fmt.Sprintf("%d bytes long; the index says %d", size, p.Size), "")

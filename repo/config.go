@@ -32,7 +32,7 @@ type Config struct {
 
 // defaultDeltaDepth balances what thirty days of scattered changes take against how
 // long the last of them takes to restore: see docs/performance.md.
-const defaultDeltaDepth = 16
+const defaultDeltaDepth = 32
 
 const (
 	encryptionNone = "none"

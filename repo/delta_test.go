@@ -82,7 +82,7 @@ func TestAutoGivesUp(t *testing.T) {
 	one := backupName("20261101000000", "t")
 	put(t, r, one, randomText(1, 8<<20), WriteOptions{})
 	rep := put(t, r, backupName("20261102000000", "t"), randomText(2, 8<<20), WriteOptions{Previous: []Name{one}})
-	if rep.Stats.BaseRead > rep.Length/8 {
+	if rep.Stats.BaseRead > rep.Length/4 {
 		t.Errorf("%d bytes of bases were read in vain", rep.Stats.BaseRead)
 	}
 }

@@ -157,10 +157,18 @@ func (p *packer) flush() error {
 		p.durable = append(p.durable, dir)
 	})
 	p.entries += len(dir.Entries)
-	if p.entries >= p.w.r.opts.Limits.FragmentEntries {
+	if p.entries >= p.fragmentSize() {
 		return p.publishFragment()
 	}
 	return p.uploadError()
+}
+
+// fragmentSize is how many entries the next index fragment gets at most. The first
+// are small, so that what a stream stored before it was killed is mostly found again;
+// later ones grow, so that a long stream makes few.
+func (p *packer) fragmentSize() int {
+	limit := p.w.r.opts.Limits.FragmentEntries
+	return max(1, min(limit, limit>>4<<min(p.fragments, 4)))
 }
 
 func (p *packer) uploadError() error {
@@ -247,7 +255,7 @@ func (p *packer) inlined() *manifest.Manifest {
 		return nil
 	}
 	for i := range p.list.rows {
-		if p.list.rows[i].slot != p.slot {
+		if p.list.rows[i].slot != p.slot || p.list.rows[i].base != nil {
 			return nil
 		}
 	}

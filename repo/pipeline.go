@@ -91,8 +91,7 @@ func (w *writer) pipeline(src io.Reader) (*manifest.Manifest, error) {
 		close(order)
 	}()
 	m, err := p.pack(order)
-	s := p.similar
-	w.stats.DeltaChunks, w.stats.DeltaRaw, w.stats.BaseRead = uint64(s.chunks.Load()), uint64(s.raw.Load()), uint64(s.read.Load())
+	p.similar.count(&w.stats)
 	if err != nil {
 		cancel(err) // stops all but a cutter that waits for the source; that ends with the process
 		p.out.abort()
@@ -200,8 +199,6 @@ func (p *pipeline) process(j *job, d *deltaWorker) {
 	// when it is sealed: from here on no flipped bit goes unnoticed.
 	e.sum = pack.Sum(e.payload)
 	e.err = r.verifyPayload(e.payload, e.encoding, j.Data)
-	p.w.wholeRaw.Add(int64(len(j.Data)))
-	p.w.wholeStored.Add(int64(len(e.payload)))
 }
 
 // pack takes the jobs in the stream's order and returns the stream's manifest.

@@ -50,6 +50,7 @@ type similar struct {
 	tried, paid atomic.Int64
 	read        atomic.Int64 // bytes of packs
 	chunks, raw atomic.Int64 // stored as deltas
+	stored      atomic.Int64 // payloads of these
 }
 
 func newSimilar(ctx context.Context, w *writer, f *finder) *similar {
@@ -61,8 +62,8 @@ func newSimilar(ctx context.Context, w *writer, f *finder) *similar {
 
 // Whether deltas pay is judged anew all the time: by the last of this many tries.
 const (
-	trialChunks = 64
-	trialSkip   = 16 // where they do not pay, one chunk in this many is tried
+	trialChunks = 128
+	trialSkip   = 8 // where they do not pay, one chunk in this many is tried
 )
 
 // worthTrying reports whether a base should be looked for. In mode auto, streams in
@@ -82,7 +83,7 @@ func (s *similar) worthTrying(position int) bool {
 	return tried < trialChunks || paid*8 >= tried || position%trialSkip == 0
 }
 
-// worker is what one goroutine needs to make deltas.
+// deltaWorker is what one goroutine needs to make deltas.
 type deltaWorker struct {
 	encoder delta.Encoder
 	namer   *digest.Hasher
@@ -90,28 +91,40 @@ type deltaWorker struct {
 }
 
 // encode stores the chunk in e as a delta, if there is a base with which that pays:
-// if it takes at most half of what the chunk takes whole, as far as the stream's
-// chunks so far tell. It always notes the chunk's features.
+// if the delta takes at most three quarters of what the chunk takes whole, going by
+// the root of the base's chain. It always notes the chunk's features.
 func (s *similar) encode(d *deltaWorker, e *encoded, data []byte, offset int64, position int) error {
 	e.features, e.featured = s.features.Features(data)
 	if !s.worthTrying(position) {
 		return nil
 	}
-	base, at := s.inPrevious(offset, len(data))
-	ok, err := s.try(d, e, data, base)
-	if ok && at >= 0 {
-		s.drift.Store(offset - at)
-	}
+	ok, err := s.tryPrevious(d, e, data, offset, s.drift.Load())
 	if !ok && err == nil && e.featured {
 		ok, err = s.try(d, e, data, s.inIndex(e.features))
 	}
+	if !ok && err == nil && s.drift.Load() != 0 {
+		ok, err = s.tryPrevious(d, e, data, offset, 0)
+	}
 	s.tried.Add(1)
 	if ok {
-		s.paid.Add(1)
+		s.paid.Add(1 + s.tried.Load()/trialChunks) // one that pays ends a time of few tries
 		s.chunks.Add(1)
 		s.raw.Add(int64(len(data)))
+		s.stored.Add(int64(len(e.payload)))
 	}
 	return err
+}
+
+// tryPrevious tries the chunk of the previous backup that lay where this one is,
+// less the drift, and takes note of where its content really was.
+func (s *similar) tryPrevious(d *deltaWorker, e *encoded, data []byte, offset, drift int64) (bool, error) {
+	base, begin := s.inPrevious(offset-drift, len(data))
+	ok, err := s.try(d, e, data, base)
+	if ok {
+		// Content at data[i] was at base[i-shift].
+		s.drift.Store(offset + int64(d.encoder.Shift()) - begin)
+	}
+	return ok, err
 }
 
 // candidate is a chunk that may become a base, and where to read it.
@@ -121,14 +134,14 @@ type candidate struct {
 	ahead []*manifest.Chunk // what will probably be wanted next
 }
 
-// inPrevious returns the chunk that the previous backup had where this one is now,
-// and that chunk's offset there, or -1.
+// inPrevious returns the chunk that the previous backup had at the offset, or most
+// of it, and where that chunk began.
 func (s *similar) inPrevious(offset int64, length int) (*candidate, int64) {
 	prev := s.finder.prev
 	if prev == nil {
 		return nil, -1
 	}
-	t, row, begin := prev.overlapping(offset-s.drift.Load(), int64(length))
+	t, row, begin := prev.overlapping(offset, int64(length))
 	if t == nil {
 		return nil, -1
 	}
@@ -169,11 +182,7 @@ func (s *similar) shallow(c *candidate) *candidate {
 	if c.chunk.Depth < s.w.r.config.DeltaDepth {
 		return c
 	}
-	root := c.chunk
-	for root.Base != 0 {
-		root = &c.table.Bases[root.Base-1]
-	}
-	return &candidate{table: c.table, chunk: root}
+	return &candidate{table: c.table, chunk: c.root()}
 }
 
 // try makes a delta against the candidate and keeps it in e if it pays.
@@ -187,8 +196,8 @@ func (s *similar) try(d *deltaWorker, e *encoded, data []byte, c *candidate) (bo
 	}
 	defer s.bases.release(base)
 	r := s.w.r
-	limit := s.w.wholeSize(len(data)) / 2
-	raw, ok := d.encoder.Encode(d.raw[:0], base.content, data, 4*limit)
+	limit := c.wholeSize(len(data)) * 3 / 4
+	raw, ok := d.encoder.Encode(d.raw[:0], base.content, data, 3*limit)
 	if d.raw = raw; !ok {
 		return false, nil
 	}
@@ -236,11 +245,24 @@ func (s *similar) content(d *deltaWorker, c *candidate) *baseContent {
 	return s.bases.get(c.chunk.ID)
 }
 
-// wholeSize estimates what n bytes of this stream take when they are stored whole.
-func (w *writer) wholeSize(n int) int {
-	raw, stored := w.wholeRaw.Load(), w.wholeStored.Load()
-	if raw == 0 {
-		return n * 2 / 5 // table text
+// wholeSize estimates what n bytes take when they are stored whole: in proportion to
+// what the root of the candidate's chain takes.
+func (c *candidate) wholeSize(n int) int {
+	root := c.root()
+	return int(int64(n) * int64(root.Stored) / int64(max(root.Raw, 1)))
+}
+
+// root returns the chunk that the candidate's chain of bases ends with.
+func (c *candidate) root() *manifest.Chunk {
+	root := c.chunk
+	for root.Base != 0 {
+		root = &c.table.Bases[root.Base-1]
 	}
-	return int(float64(n) * float64(stored) / float64(raw))
+	return root
+}
+
+// count notes what deltas did for the stream.
+func (s *similar) count(stats *manifest.Stats) {
+	stats.DeltaChunks, stats.DeltaRaw = uint64(s.chunks.Load()), uint64(s.raw.Load())
+	stats.DeltaStored, stats.BaseRead = uint64(s.stored.Load()), uint64(s.read.Load())
 }

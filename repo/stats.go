@@ -33,6 +33,7 @@ type RootStats struct {
 	Streams   int       `json:"streams"`
 	Logical   uint64    `json:"logical_bytes"`     // what a restore gives
 	New       uint64    `json:"new_bytes"`         // of it, what the repository did not have
+	Delta     uint64    `json:"delta_bytes"`       // of the new, what was stored as deltas against similar chunks
 	Stored    uint64    `json:"stored_bytes"`      // what was put for it: packs, fragments, manifests
 	Damaged   int       `json:"damaged_manifests"` // that could not be read, and are not counted
 }
@@ -45,6 +46,10 @@ type StatsReport struct {
 	Logical uint64        `json:"logical_bytes"`
 	New     uint64        `json:"new_bytes"`
 	Stored  int64         `json:"stored_bytes"` // of all objects that there are
+
+	Delta       uint64 `json:"delta_bytes"`        // of the new, what was stored as deltas
+	DeltaStored uint64 `json:"delta_stored_bytes"` // what those deltas take
+	BaseRead    uint64 `json:"base_bytes_read"`    // to make them
 }
 
 // StatsOptions say how to count.
@@ -133,6 +138,9 @@ func (r *Repo) Stats(ctx context.Context, o StatsOptions) (*StatsReport, error) 
 			s.Streams++
 			s.Logical += m.Length
 			s.New += m.Stats.NewRaw
+			s.Delta += m.Stats.DeltaRaw
+			report.DeltaStored += m.Stats.DeltaStored
+			report.BaseRead += m.Stats.BaseRead
 			s.Stored += m.Stats.NewStored + uint64(item.Bytes)
 			return nil
 		})
@@ -145,6 +153,7 @@ func (r *Repo) Stats(ctx context.Context, o StatsOptions) (*StatsReport, error) 
 		report.Streams += s.Streams
 		report.Logical += s.Logical
 		report.New += s.New
+		report.Delta += s.Delta
 	}
 	slices.SortFunc(report.Roots, func(a, b RootStats) int {
 		if c := strings.Compare(string(a.Class)+"/"+a.Namespace, string(b.Class)+"/"+b.Namespace); c != 0 {

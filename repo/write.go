@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"github.com/gpdedup/gpdedup/chunking"
@@ -72,8 +71,6 @@ type writer struct {
 	started time.Time
 	packs   *packSet
 	stats   manifest.Stats
-
-	wholeRaw, wholeStored atomic.Int64 // bytes of chunks stored whole, before and after
 }
 
 // inlineTrial is how many bytes of a stream are looked at before anything is

@@ -38,7 +38,8 @@ type Globals struct {
 	stdout      io.Writer
 	screen      *screen.Screen // standard error
 	secret      repo.Secret
-	compression compress.Level // of --config, as is the next
+	compression compress.Level // of --config, as are the next
+	delta       repo.DeltaMode
 	concurrency int
 	log         *slog.Logger
 }
@@ -57,16 +58,16 @@ func (g *Globals) JSON() bool { return g.JSONOutput }
 
 // Open opens the repository for "read", "write" or "gc".
 func (g *Globals) Open(operation string) (*repo.Repo, error) {
-	return g.openWith(operation, g.compression)
+	return g.openWith(operation, g.compression, g.delta)
 }
 
-func (g *Globals) openWith(operation string, level compress.Level) (*repo.Repo, error) {
+func (g *Globals) openWith(operation string, level compress.Level, delta repo.DeltaMode) (*repo.Repo, error) {
 	st, err := g.openStorage()
 	if err != nil {
 		return nil, err
 	}
 	r, err := repo.Open(g.ctx, st, operation, repo.Options{
-		Secret: g.secret, CacheDir: g.CacheDir, Compression: level,
+		Secret: g.secret, CacheDir: g.CacheDir, Compression: level, Delta: delta,
 		Concurrency: g.concurrency, Version: version, Log: g.log,
 	})
 	if err != nil {
@@ -182,6 +183,7 @@ type settings struct {
 	Repo, Namespace, CacheDir string
 	Secret                    repo.Secret
 	Compression               compress.Level
+	Delta                     repo.DeltaMode
 	Concurrency               int
 }
 
@@ -200,6 +202,9 @@ func (g *Globals) fill(s settings) {
 	}
 	if g.compression == "" {
 		g.compression = s.Compression
+	}
+	if g.delta == "" {
+		g.delta = s.Delta
 	}
 	if g.concurrency == 0 {
 		g.concurrency = s.Concurrency

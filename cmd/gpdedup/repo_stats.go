@@ -47,7 +47,7 @@ func (RepoStatsCmd) Run(g *Globals) error {
 
 func writeStats(w io.Writer, report *repo.StatsReport) {
 	t := newTable(w)
-	row(t, "NAMESPACE", "WHAT", "TIME", "STREAMS", "LOGICAL", "NEW", "STORED", "RATIO")
+	row(t, "NAMESPACE", "WHAT", "TIME", "STREAMS", "LOGICAL", "NEW", "AS DELTAS", "STORED", "RATIO")
 	for _, root := range report.Roots {
 		what := root.Group
 		if root.Item != "" {
@@ -60,12 +60,17 @@ func writeStats(w io.Writer, report *repo.StatsReport) {
 		if root.Damaged > 0 {
 			notes = append(notes, count(root.Damaged, "manifest")+" damaged")
 		}
-		row(t, root.Namespace, what, formatTime(root.Time), root.Streams, formatBytes(root.Logical), formatBytes(root.New),
+		row(t, root.Namespace, what, formatTime(root.Time), root.Streams, formatBytes(root.Logical), formatBytes(root.New), formatBytes(root.Delta),
 			formatBytes(root.Stored), formatRatio(root.Logical, root.Stored), strings.Join(notes, ", "))
 	}
-	row(t, "all", "", "", report.Streams, formatBytes(report.Logical), formatBytes(report.New),
+	row(t, "all", "", "", report.Streams, formatBytes(report.Logical), formatBytes(report.New), formatBytes(report.Delta),
 		formatBytes(report.Stored), formatRatio(report.Logical, uint64(report.Stored)))
 	_ = t.Flush() // to a buffer
+	if report.DeltaStored > 0 {
+		say(w, "")
+		say(w, "deltas: %s of new chunks take %s; %s of bases were read to make them",
+			formatBytes(report.Delta), formatBytes(report.DeltaStored), formatBytes(report.BaseRead))
+	}
 	say(w, "")
 	t = newTable(w)
 	row(t, "OBJECTS", "COUNT", "SIZE")

@@ -71,6 +71,7 @@ func newestVersions(ctx context.Context, r *repo.Repo, namespace, name string, n
 type StreamPutCmd struct {
 	Name        string `arg:"" help:"The stream's name."`
 	Compression string `placeholder:"LEVEL" help:"off, fastest, default, better or best; fastest if nothing is said."`
+	Delta       string `placeholder:"MODE" help:"Store what distinguishes a chunk from a similar one: auto (where it pays; the default), on or off."`
 }
 
 // Help shows examples.
@@ -95,6 +96,8 @@ type putReport struct {
 	StoredBytes  uint64 `json:"stored_bytes"`
 	Chunks       uint64 `json:"chunks"`
 	NewChunks    uint64 `json:"new_chunks"`
+	DeltaChunks  uint64 `json:"delta_chunks"`
+	BaseBytes    uint64 `json:"base_bytes_read"`
 	Milliseconds int64  `json:"milliseconds"`
 }
 
@@ -115,7 +118,14 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 			return usageError("store stream: --compression: "+err.Error(), "")
 		}
 	}
-	r, err := g.openWith("write", level)
+	delta := g.delta
+	if c.Delta != "" {
+		var err error
+		if delta, err = repo.ParseDeltaMode(c.Delta); err != nil {
+			return usageError("store stream: --delta: "+err.Error(), "")
+		}
+	}
+	r, err := g.openWith("write", level, delta)
 	if err != nil {
 		return err
 	}
@@ -140,7 +150,8 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 	report := putReport{
 		Namespace: g.Namespace, Name: c.Name, Version: name.Item, Bytes: w.Length,
 		NewBytes: w.Stats.NewRaw, StoredBytes: w.Stats.NewStored + uint64(w.ManifestBytes),
-		Chunks: w.Stats.Chunks, NewChunks: w.Stats.NewChunks, Milliseconds: w.Stats.Milliseconds,
+		Chunks: w.Stats.Chunks, NewChunks: w.Stats.NewChunks,
+		DeltaChunks: w.Stats.DeltaChunks, BaseBytes: w.Stats.BaseRead, Milliseconds: w.Stats.Milliseconds,
 	}
 	return g.Print(report, func(out io.Writer) {
 		say(out, "stored %s: %s, %s new, %s stored", name,

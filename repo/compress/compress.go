@@ -37,6 +37,9 @@ func ParseLevel(s string) (Level, error) {
 // encoder memory and gains next to nothing on table text.
 const window = 1 << 20
 
+// deltaWindow is the same for deltas.
+const deltaWindow = 128 << 10
+
 // Slack is how many bytes of capacity beyond the content make decoding faster.
 const Slack = 64
 
@@ -45,7 +48,10 @@ var ErrDecode = errors.New("payload does not decode")
 
 // Encoder compresses. It is safe for concurrent use by as many goroutines as
 // NewEncoder was told; more will wait.
-type Encoder struct{ zstd *zstd.Encoder }
+type Encoder struct {
+	zstd  *zstd.Encoder
+	delta *zstd.Encoder // deltas are short, so more effort costs little
+}
 
 // NewEncoder returns an encoder for the given number of concurrent users.
 func NewEncoder(level Level, concurrency int) (*Encoder, error) {
@@ -63,16 +69,27 @@ func NewEncoder(level Level, concurrency int) (*Encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make zstd encoder: %w", err)
 	}
-	return &Encoder{zstd: enc}, nil
+	delta, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(max(speed, zstd.SpeedBetterCompression)), zstd.WithEncoderConcurrency(concurrency),
+		zstd.WithWindowSize(deltaWindow), zstd.WithEncoderCRC(false),
+		zstd.WithSingleSegment(true), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return nil, fmt.Errorf("make zstd encoder: %w", err)
+	}
+	return &Encoder{zstd: enc, delta: delta}, nil
 }
 
 // Encode appends the payload of raw to dst and says how it is encoded. What does
 // not shrink by at least 1/32 is stored as it is, for reading it back is free.
 func (e *Encoder) Encode(dst, raw []byte) ([]byte, index.Encoding) {
-	if e.zstd == nil || len(raw) == 0 {
+	return encode(e.zstd, dst, raw)
+}
+
+func encode(with *zstd.Encoder, dst, raw []byte) ([]byte, index.Encoding) {
+	if with == nil || len(raw) == 0 {
 		return append(dst, raw...), index.Raw
 	}
-	out := e.zstd.EncodeAll(raw, dst)
+	out := with.EncodeAll(raw, dst)
 	if n := len(out) - len(dst); n > len(raw)-len(raw)/32 {
 		return append(out[:len(dst)], raw...), index.Raw
 	}

@@ -16,7 +16,7 @@ const deltaPrefix = 1 + 4
 func (e *Encoder) EncodeDelta(dst, d []byte) []byte {
 	at := len(dst)
 	dst = append(dst, make([]byte, deltaPrefix)...)
-	dst, encoding := e.Encode(dst, d)
+	dst, encoding := encode(e.delta, dst, d)
 	dst[at] = byte(encoding)
 	binary.LittleEndian.PutUint32(dst[at+1:], uint32(len(d)))
 	return dst

@@ -71,6 +71,7 @@ type Stats struct {
 	NewStored    uint64 `json:"new_stored"` // of all objects put for the stream but its manifest
 	DeltaChunks  uint64 `json:"delta_chunks,omitempty"`
 	DeltaRaw     uint64 `json:"delta_raw,omitempty"`
+	DeltaStored  uint64 `json:"delta_stored,omitempty"`
 	BaseRead     uint64 `json:"base_read,omitempty"`
 	MetaStored   uint64 `json:"meta_stored,omitempty"` // of NewStored: leaf lists
 	Milliseconds int64  `json:"milliseconds"`
