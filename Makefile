@@ -76,6 +76,10 @@ bench: build ## benchmarks of PKG, into build/bench.txt; the last ones become bu
 bench-measure: build ## the figures of docs/performance.md, next to restic and borg if they are installed; takes a quarter of an hour
 	@go run ./bench/measure --gpdedup ./gpdedup --big --update docs/performance.md
 
+.PHONY: bench-days
+bench-days: build ## thirty days of scattered changes, into docs/performance.md; takes a few minutes
+	@go run ./bench/days --gpdedup ./gpdedup --update docs/performance.md
+
 .PHONY: benchstat
 benchstat: build/bin/benchstat ## compares the last two `make bench`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt
