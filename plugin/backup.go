@@ -19,8 +19,8 @@ func (p *Process) BackupData(ctx context.Context, configPath, path string) error
 		return err
 	}
 	defer s.Close()
-	widen(stdin)
-	in, err := newInput(ctx, stdin)
+	widen(Stdin)
+	in, err := newInput(ctx, Stdin)
 	if err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}

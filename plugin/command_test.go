@@ -242,15 +242,21 @@ func TestDelete(t *testing.T) {
 	w.bad(3, nil, "restore_data", w.config, nextKey)
 }
 
-// TestClosedInput: a stream that was never there is not an empty one.
+// TestClosedInput: a stream that was never there is not an empty one, and one that
+// nobody can read is not restored.
 func TestClosedInput(t *testing.T) {
 	w := newWorld(t)
 	cmd := exec.Command("sh", "-c", `exec "$0" "$@" <&-`, executable, "backup_data", w.config, w.path("1"))
 	cmd.Dir, cmd.Env = w.pgdata, w.env
-	if r := finish(t, cmd, nil); r.code != 1 || !strings.Contains(r.stderr, "closed") {
+	if r := finish(t, cmd, nil); r.code != 1 || !strings.Contains(r.stderr, "standard input is closed") {
 		t.Errorf("%+v", r)
 	}
 	w.good(nil, "backup_data", w.config, w.path("2")) // from /dev/null
+	cmd = exec.Command("sh", "-c", `exec "$0" "$@" >&-`, executable, "restore_data", w.config, w.path("2"))
+	cmd.Dir, cmd.Env = w.pgdata, w.env
+	if r := finish(t, cmd, nil); r.code != 1 || !strings.Contains(r.stderr, "standard output is closed") {
+		t.Errorf("%+v", r)
+	}
 	if got := w.stored(ts); !slices.Equal(got, []string{filepath.Base(w.path("2"))}) {
 		t.Errorf("stored %q", got)
 	}

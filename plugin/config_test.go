@@ -60,7 +60,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"options:\n  repository: {a: b}\n", "single value"},
 		{"options:\n  repository: [a]\n", "single value"},
 		{"options:\n  ? [a]\n  : b\n", "name is expected"},
-		{"options:\n  repositroy: /a\n", "known are cache_dir, compression, concurrency, key_file, log_file, log_level, namespace, password_command, password_file, repository, transcode"},
+		{"options:\n  repositroy: /a\n", "known are cache_dir, compression, concurrency, delta, key_file, log_file, log_level, namespace, password_command, password_file, repository, transcode"},
 		{"options:\n  other_plugin: secret\n", "unknown option"},
 		{"options:\n  repository: here\n", "not an absolute path"},
 		{"options:\n  repository: ~/here\n", "not an absolute path"},

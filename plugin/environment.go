@@ -71,7 +71,7 @@ func (c *Config) Open(ctx context.Context, operation, version string, log *slog.
 	st, err := target.Open(c.Repository)
 	if errors.Is(err, storage.ErrNotExist) {
 		return nil, repo.WithHint(fmt.Errorf("open repository: %s: %w: no such directory", c.Repository, repo.ErrNotRepository),
-			"is the path right on this host, and what it lies on mounted? 'gpdedup repo init' makes a new repository")
+			"is the location right on this host, and the file system that it lies on mounted? To make a new one: gpdedup repo init")
 	}
 	if err != nil {
 		return nil, err

@@ -38,14 +38,23 @@ func (h Hook) check() error {
 	return nil
 }
 
-// SetupForBackup opens the repository, so that a wrong configuration or key ends
-// the backup before it begins, and brings this host's caches up to date.
+// SetupForBackup opens the repository, so that a wrong configuration or key, or a
+// repository that cannot be written to, ends the backup before it begins, and brings
+// this host's caches up to date.
 func (p *Process) SetupForBackup(ctx context.Context, h Hook) error {
 	s, err := p.setup(ctx, h, "write")
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	// An hour into the backup is a bad time to learn that nothing can be written.
+	if st, ok := s.Storage().(interface {
+		CheckWritable(ctx context.Context) error
+	}); ok {
+		if err := st.CheckWritable(ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.command, err)
+		}
+	}
 	if h.Scope == "segment" || s.config.CacheDir == "" {
 		return nil
 	}

@@ -2,10 +2,13 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpdedup/gpdedup/repo"
 )
 
 // input reads a descriptor until its end or the end of a context. It makes nothing
@@ -19,8 +22,8 @@ type input struct {
 
 func newInput(ctx context.Context, fd int) (*input, error) {
 	in := &input{ctx: ctx, fd: fd}
-	if err := checkOpen(fd); err != nil {
-		return nil, err
+	if err := CheckOpen(fd); err != nil {
+		return nil, fmt.Errorf("read stream: %w", err)
 	}
 	if err := unix.Pipe2(in.wake[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("read stream: %w", err)
@@ -33,23 +36,28 @@ func newInput(ctx context.Context, fd int) (*input, error) {
 // the context's goroutine may be about to write to it.
 func (in *input) Close() { in.stop() }
 
-// checkOpen refuses a descriptor that nobody opened. Go's runtime opens /dev/null in
-// place of a closed standard input, for reading and writing, which no shell does;
-// without this a stream that was never there would be stored as an empty one.
-func checkOpen(fd int) error {
-	var null, st unix.Stat_t
+// CheckOpen refuses standard input or output, by its number, if nobody opened it. Go's
+// runtime opens /dev/null in place of a closed one, for reading and writing, which no
+// shell does; without this a stream that was never there would be stored as an empty
+// one, and one that was restored would be thrown away.
+func CheckOpen(fd int) error {
+	var st, null unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("read stream: %w", err)
+		return err
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
-		return fmt.Errorf("read stream: %w", err)
+		return err
 	}
 	isNull := unix.Stat("/dev/null", &null) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == null.Rdev
-	if isNull && flags&unix.O_ACCMODE == unix.O_RDWR {
-		return fmt.Errorf("read stream: standard input is closed")
+	switch {
+	case !isNull || flags&unix.O_ACCMODE != unix.O_RDWR:
+		return nil
+	case fd == Stdin:
+		return errors.New("standard input is closed")
 	}
-	return nil
+	return repo.WithHint(errors.New("standard output is closed"),
+		"to throw the data away, open /dev/null for writing only, as >/dev/null does")
 }
 
 // Read returns errors that are neither io.EOF nor io.ErrUnexpectedEOF, unless the

@@ -82,12 +82,12 @@ func (p *Process) Run(command string, perform func(context.Context) error) int {
 	}
 	if sig := p.signals.signal(); sig != 0 {
 		p.logError(err)
-		dieBy(sig)
+		DieBy(sig)
 	}
 	var output *repo.OutputError
 	if errors.As(err, &output) && errors.Is(err, unix.EPIPE) {
 		// The reader has what it wanted: the normal end of a filtered restore.
-		dieBy(unix.SIGPIPE)
+		DieBy(unix.SIGPIPE)
 	}
 	// gpbackup_helper takes whatever is on standard error as the end of a restore,
 	// but only looks there after standard output.
@@ -181,6 +181,6 @@ func widen(fd int) {
 
 // Standard input and output, by number.
 const (
-	stdin  = 0
-	stdout = 1
+	Stdin  = 0
+	Stdout = 1
 )

@@ -26,6 +26,9 @@ func (p *Process) RestoreDataSubset(ctx context.Context, configPath, path, offse
 }
 
 func (p *Process) restoreTo(ctx context.Context, configPath, path string, ranges []repo.Range) error {
+	if err := CheckOpen(Stdout); err != nil {
+		return fmt.Errorf("%s: %w", p.command, err)
+	}
 	s, name, err := p.openStream(ctx, configPath, "read", path)
 	if err != nil {
 		return err
@@ -35,7 +38,7 @@ func (p *Process) restoreTo(ctx context.Context, configPath, path string, ranges
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	widen(stdout)
+	widen(Stdout)
 	var sent int64
 	err = s.RestoreManifest(ctx, m, p.stdout, repo.RestoreOptions{
 		Ranges: ranges, Progress: func(n int64) { sent = n },

@@ -54,12 +54,12 @@ func watchSignals(cancel context.CancelCauseFunc, how endings) *signals {
 		sig := s.next(c)
 		s.got.Store(int32(sig))
 		if how.atOnce {
-			dieBy(sig)
+			DieBy(sig)
 		}
 		cancel(errInterrupted)
-		time.AfterFunc(signalGrace, func() { dieBy(sig) })
+		time.AfterFunc(signalGrace, func() { DieBy(sig) })
 		s.next(c) // asked twice
-		dieBy(sig)
+		DieBy(sig)
 	}()
 	return s
 }
@@ -103,9 +103,9 @@ func (s *signals) settle() {
 // signal returns the one that came, or 0.
 func (s *signals) signal() syscall.Signal { return syscall.Signal(s.got.Load()) }
 
-// dieBy ends the process the way the signal would have, so that a shell, and the
+// DieBy ends the process the way the signal would have, so that a shell, and the
 // server behind it, can see that.
-func dieBy(sig syscall.Signal) {
+func DieBy(sig syscall.Signal) {
 	// SIGQUIT would write a core file into the working directory, which is a
 	// database's.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // then with a core file

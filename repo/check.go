@@ -68,6 +68,7 @@ type checker struct {
 	gone   map[digest.ID]bool   // packs that were listed and then were not there
 	swept  map[digest.ID]bool   // packs that a collector condemned: they may be gone
 	chunks map[digest.ID]uint32 // readable, with their length
+	deltas map[digest.ID]error  // result of reading them, with their bases
 	done   int64
 	total  int64
 }
@@ -77,7 +78,7 @@ type checker struct {
 func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
 	c := &checker{
 		r: r, o: o, damage: make(map[string]*Damage), packs: make(map[digest.ID]int64),
-		bad: make(map[digest.ID]bool), gone: make(map[digest.ID]bool), chunks: make(map[digest.ID]uint32),
+		bad: make(map[digest.ID]bool), gone: make(map[digest.ID]bool), chunks: make(map[digest.ID]uint32), deltas: make(map[digest.ID]error),
 	}
 	c.report.Damage, c.report.Warnings = []Damage{}, []string{}
 	var fragments, manifests, others []storage.Info
@@ -144,6 +145,8 @@ func (c *checker) blame(object, problem, stream string) {
 	defer c.mu.Unlock()
 	d := c.damage[object]
 	if d == nil {
+		// The errors of single objects begin with what the report says anyway.
+		problem = strings.TrimPrefix(strings.TrimPrefix(problem, object+": "), ErrDamaged.Error()+": ")
 		d = &Damage{Object: object, Problem: problem, Streams: []string{}}
 		c.damage[object] = d
 	}
@@ -262,15 +265,16 @@ func (c *checker) readChunks(dir *index.Pack, object []byte) error {
 	broken := make(map[digest.ID]bool)
 	var first error
 	dir.Locations(pack.FirstOffset, func(id digest.ID, loc index.Location) {
-		if loc.Encoding == index.Delta {
-			return // its name can only be checked with its base
-		}
 		row := manifest.Chunk{ID: id, Raw: loc.Raw, Ordinal: loc.Ordinal, Encoding: loc.Encoding}
 		end := uint64(loc.Offset) + uint64(loc.Stored)
 		err := fmt.Errorf("%w: chunk %s lies beyond the end", ErrDamaged, id.Short())
 		if end <= uint64(len(object)) {
 			var out []byte
-			out, err = f.decode(s, c.r.buffers.get(int(loc.Raw)+compress.Slack), &row, object[loc.Offset:end], nil, namer)
+			if loc.Encoding == index.Delta { // its name can be checked with its base only: see checkDeltas
+				out, err = pack.OpenChunk(s, c.r.buffers.get(int(loc.Stored)), id, loc.Ordinal, object[loc.Offset:end])
+			} else {
+				out, err = f.decode(s, c.r.buffers.get(int(loc.Raw)+compress.Slack), &row, object[loc.Offset:end], nil, namer)
+			}
 			c.r.buffers.put(out)
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -68,7 +69,7 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 				return err
 			}
 		}
-		return nil
+		return c.checkDeltas(ctx, f, t, stream)
 	}
 	for i := range m.Leaves {
 		t, err := f.leaf(ctx, m, i)
@@ -97,6 +98,50 @@ func damagedObject(err error, otherwise string) string {
 		return d.Object
 	}
 	return otherwise
+}
+
+// checkDeltas reads the deltas of a table that no other table had, with their bases.
+func (c *checker) checkDeltas(ctx context.Context, f *fetcher, t *manifest.Table, stream string) error {
+	if c.o.Level < CheckData {
+		return nil
+	}
+	var rows []*manifest.Chunk
+	for i := range t.Rows {
+		row := &t.Rows[i]
+		if row.Base == 0 {
+			continue
+		}
+		c.mu.Lock()
+		err, known := c.deltas[row.ID]
+		c.mu.Unlock()
+		switch {
+		case !known:
+			rows = append(rows, row)
+		case err != nil:
+			c.blame(damagedObject(err, packKey(t.Packs[row.Pack].ID)), err.Error(), stream)
+		}
+	}
+	namer := c.r.keys.Namer()
+	for part := range slices.Chunk(rows, readAhead) {
+		contents, _, _ := f.contents(ctx, t, part, namer) // each failure is looked at below
+		for i, row := range part {
+			var err error
+			if contents[i] == nil {
+				contents[i], err = f.chunk(ctx, nil, t, row, namer)
+			}
+			c.r.buffers.put(contents[i])
+			if err != nil && (!isUnusable(err) || ctx.Err() != nil) {
+				return err
+			}
+			c.mu.Lock()
+			c.deltas[row.ID] = err
+			c.mu.Unlock()
+			if err != nil {
+				c.blame(damagedObject(err, packKey(t.Packs[row.Pack].ID)), err.Error(), stream)
+			}
+		}
+	}
+	return nil
 }
 
 // checkRow looks for one chunk in what was found to be readable. The error means

@@ -198,6 +198,12 @@ func TestSameNameTwice(t *testing.T) {
 		if !bytes.Equal(restored(t, r, name), data) {
 			t.Error("the first writer's content is gone")
 		}
+		if err := r.Delete(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Write(ctx, name, bytes.NewReader(other), WriteOptions{}); !errors.Is(err, ErrDeleted) || errors.Is(err, ErrConflict) {
+			t.Errorf("other content after the deletion: %v", err)
+		}
 	}
 }
 
@@ -226,7 +232,7 @@ func TestDeleteAndUndelete(t *testing.T) {
 		t.Fatal(err)
 	}
 	restored(t, r, one)
-	if err := r.Undelete(ctx, one); !errors.Is(err, ErrUsage) {
+	if err := r.Undelete(ctx, one); !errors.Is(err, ErrNotDeleted) {
 		t.Errorf("undelete of what is not deleted: %v", err)
 	}
 }

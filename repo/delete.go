@@ -56,16 +56,19 @@ func (r *Repo) Deleted(ctx context.Context, name Name) (bool, error) {
 // ErrTooLate: what was deleted cannot be brought back any more.
 var ErrTooLate = errors.New("too late to undelete")
 
+// ErrNotDeleted: there is nothing to undelete.
+var ErrNotDeleted = errors.New("it is not deleted")
+
 // Undelete takes the tombstone of name's root away, and then looks as a writer
 // does. If a collector has begun to remove what was deleted, the tombstone is put
-// back and the result is ErrTooLate.
+// back and the result is ErrTooLate. If there is none, it is ErrNotDeleted.
 func (r *Repo) Undelete(ctx context.Context, name Name) error {
 	deleted, err := r.Deleted(ctx, name)
 	if err != nil {
 		return fmt.Errorf("undelete %s: %w", name.Group, err)
 	}
 	if !deleted {
-		return fmt.Errorf("undelete %s: %w: it is not deleted", name.Group, ErrUsage)
+		return fmt.Errorf("undelete %s: %w", name.Group, ErrNotDeleted)
 	}
 	before, err := r.Items(ctx, name.Class, name.Namespace, name.Group)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/gpdedup/gpdedup/storage/mem"
@@ -137,5 +138,51 @@ func TestBaseCondemnedDuringWrite(t *testing.T) {
 	}
 	if err := r.Restore(ctx, one, io.Discard, RestoreOptions{}); err != nil {
 		t.Logf("the first day went with its packs: %v", err)
+	}
+}
+
+// TestShortLastChunk: a delta is never longer than its chunk, however short that is.
+func TestShortLastChunk(t *testing.T) {
+	for n := range 80 {
+		r := newTestRepo(t, mem.New(), Secret{}, Options{Limits: testLimits, Delta: DeltaOn})
+		least := int(r.config.Chunks.Min)
+		base := bytes.Repeat([]byte{0}, 40*least) // cut at the minimum
+		one, two := backupName("20261101000000", "t"), backupName("20261102000000", "t")
+		put(t, r, one, append(bytes.Clone(base), randomText(1, 5)...), WriteOptions{})
+		next := append(bytes.Clone(base), randomText(2, 1+n)...)
+		put(t, r, two, next, WriteOptions{Previous: []Name{one}})
+		if !bytes.Equal(restored(t, r, two), next) {
+			t.Fatalf("%d bytes at the end: restored stream differs", 1+n)
+		}
+	}
+}
+
+// TestCheckOfDeltas: check names the streams that need a delta, or a base, which is
+// damaged.
+func TestCheckOfDeltas(t *testing.T) {
+	st := mem.New()
+	r := newTestRepo(t, st, Secret{}, Options{Limits: testLimits, Delta: DeltaOn})
+	data := randomText(1, 1<<20)
+	one, two := backupName("20261101000000", "t"), backupName("20261102000000", "t")
+	put(t, r, one, data, WriteOptions{})
+	put(t, r, two, scattered(1, data, 3000), WriteOptions{Previous: []Name{one}})
+	for _, id := range packs(st) {
+		broken := st.Clone()
+		broken.Corrupt(packKey(id), mem.FlipBit(8*100))
+		b := &Repo{st: broken, config: r.config, keys: r.keys, cache: r.cache, opts: r.opts, log: r.log, enc: r.enc, dec: r.dec, lists: map[string]*gcList{}}
+		report, err := b.Check(ctx, CheckOptions{Level: CheckData})
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := ""
+		for _, d := range report.Damage {
+			named += fmt.Sprint(d.Streams)
+		}
+		for _, name := range []Name{one, two} {
+			err := b.Restore(ctx, name, io.Discard, RestoreOptions{})
+			if (err != nil) != strings.Contains(named, name.Group) {
+				t.Errorf("%s damaged: restore of %s: %v; check: %+v", id.Short(), name, err, report.Damage)
+			}
+		}
 	}
 }

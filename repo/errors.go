@@ -37,7 +37,7 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s: %v: stored from %s; refused from %s", e.Name, ErrConflict, e.Stored, e.Incoming)
+	return fmt.Sprintf("%v: stored from %s; refused from %s", ErrConflict, e.Stored, e.Incoming)
 }
 
 // Is makes errors.Is(err, ErrConflict) true.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Secret is what opens a key slot. The zero Secret is none, which opens only a
@@ -58,23 +59,70 @@ func CreateKeyFile(path string) error {
 	return nil
 }
 
-// readKeyFile returns the key in the file.
-func readKeyFile(path string) (key [32]byte, err error) {
+// Read reads what s names: it refuses a key file that is none, and puts the password
+// itself in the place of how to come by it.
+func (s Secret) Read(ctx context.Context) (Secret, error) {
+	var err error
+	switch {
+	case s.IsZero():
+	case s.KeyFile != "":
+		_, err = readKeyFile(s.KeyFile)
+	default:
+		var password string
+		if password, err = s.password(ctx); err == nil {
+			s = Secret{Password: password}
+		}
+	}
+	return s, err
+}
+
+// unreadError says that there is no key to try: ErrWrongKey without those words.
+type unreadError struct {
+	text string
+	err  error
+}
+
+func (e *unreadError) Error() string        { return e.text }
+func (e *unreadError) Unwrap() error        { return e.err }
+func (e *unreadError) Is(target error) bool { return target == ErrWrongKey }
+
+// readSecretFile returns what is in a file that only its owner, and perhaps a group,
+// may read.
+func readSecretFile(what, path string) ([]byte, error) {
+	fail := func(err error) ([]byte, error) {
+		if p := (*fs.PathError)(nil); errors.As(err, &p) {
+			err = p.Err // without the path once more
+		}
+		return nil, &unreadError{fmt.Sprintf("read %s %s: %v", what, path, err), err}
+	}
 	info, err := os.Stat(path)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = WithHint(err, "give the key file that 'gpdedup repo init' wrote, on every host that uses the repository")
-		}
-		return key, fmt.Errorf("read key file: %w: %w", ErrWrongKey, err)
+		return fail(err)
 	}
-	if info.Mode().Perm()&0o027 != 0 {
-		return key, WithHint(
-			fmt.Errorf("read key file %s: %w: its mode is %04o, so others can read or change it", path, ErrUsage, info.Mode().Perm()),
+	if info.IsDir() {
+		return fail(syscall.EISDIR)
+	}
+	// A terminal or a pipe has a mode that says nothing about who sees what it brings.
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o027 != 0 {
+		return nil, WithHint(
+			fmt.Errorf("read %s %s: %w: its mode is %04o, so others can read or change it", what, path, ErrUsage, mode.Perm()),
 			"chmod 600 "+path)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return key, fmt.Errorf("read key file: %w: %w", ErrWrongKey, err)
+		return fail(err)
+	}
+	return data, nil
+}
+
+// readKeyFile returns the key in the file.
+func readKeyFile(path string) (key [32]byte, err error) {
+	data, err := readSecretFile("key file", path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = WithHint(err, "give the key file that 'gpdedup repo init' wrote, on every host that uses the repository")
+		}
+		return key, err
 	}
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimSpace(line)
@@ -99,8 +147,8 @@ func (s Secret) password(ctx context.Context) (string, error) {
 	var err error
 	switch {
 	case s.PasswordFile != "":
-		if out, err = os.ReadFile(s.PasswordFile); err != nil {
-			return "", fmt.Errorf("read password file: %w: %w", ErrWrongKey, err)
+		if out, err = readSecretFile("password file", s.PasswordFile); err != nil {
+			return "", err
 		}
 	case s.PasswordCommand != "":
 		if out, err = exec.CommandContext(ctx, "sh", "-c", s.PasswordCommand).Output(); err != nil {

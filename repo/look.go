@@ -98,7 +98,7 @@ type relocation struct {
 	bad     map[digest.ID]bool
 	fetcher *fetcher
 	found   locations
-	safe    map[digest.ID]bool // chunks already looked for in the index
+	safe    map[safeKey]bool // chunks already looked for in the index
 	present map[digest.ID]bool
 	done    map[digest.ID]bool
 	builder *pack.Builder
@@ -108,7 +108,7 @@ type relocation struct {
 func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, bad map[digest.ID]bool) error {
 	l := &relocation{
 		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
-		safe: make(map[digest.ID]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
+		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
 	}
 	// First which chunks, with their bases, are concerned; then where the index
 	// has them; and only what it does not have is copied.
@@ -151,6 +151,12 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	return err
 }
 
+// safeKey asks for a chunk as the base of a delta that lies below.
+type safeKey struct {
+	id    digest.ID
+	below int
+}
+
 func (l *relocation) isBad(id digest.ID) bool {
 	_, bad := l.bad[id]
 	return bad
@@ -167,7 +173,7 @@ func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.
 		return nil
 	}
 	l.done[c.ID] = true
-	if l.safeInIndex(ctx, c.ID) {
+	if l.safeInIndex(ctx, safeKey{c.ID, index.MaxDepth + 1}) {
 		return nil
 	}
 	return l.copyOut(ctx, t.Packs[c.Pack], c, t)
@@ -175,21 +181,23 @@ func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.
 
 // safeInIndex reports whether the index has the chunk in a pack that is there and
 // not condemned, and its bases likewise.
-func (l *relocation) safeInIndex(ctx context.Context, id digest.ID) bool {
-	if safe, known := l.safe[id]; known {
+func (l *relocation) safeInIndex(ctx context.Context, key safeKey) bool {
+	if safe, known := l.safe[key]; known {
 		return safe
 	}
-	l.safe[id] = false // two chunks must not vouch for each other
-	for _, loc := range l.found[id] {
-		if l.gc.packs[loc.Pack] || l.isBad(loc.Pack) || !l.isPresent(ctx, loc.Pack) {
+	for _, loc := range l.found[key.id] {
+		// A base lies less deep than what needs it, so two chunks never vouch for
+		// each other.
+		if int(loc.Depth) >= key.below || l.gc.packs[loc.Pack] || l.isBad(loc.Pack) || !l.isPresent(ctx, loc.Pack) {
 			continue
 		}
-		if loc.Encoding != index.Delta || l.safeInIndex(ctx, loc.Base) {
-			l.safe[id] = true
-			break
+		if loc.Encoding != index.Delta || l.safeInIndex(ctx, safeKey{loc.Base, int(loc.Depth)}) {
+			l.safe[key] = true
+			return true
 		}
 	}
-	return l.safe[id]
+	l.safe[key] = false
+	return false
 }
 
 func (l *relocation) isPresent(ctx context.Context, id digest.ID) bool {

@@ -164,8 +164,7 @@ func Open(ctx context.Context, st storage.Storage, operation string, o Options) 
 	}
 	object, err := st.Get(ctx, configKey, configLimit)
 	if errors.Is(err, storage.ErrNotExist) {
-		return nil, WithHint(fmt.Errorf("open repository: %s: %w", st.Location(), ErrNotRepository),
-			"gpdedup repo init --repo "+st.Location()+" --key-file FILE")
+		return nil, noConfig(ctx, st)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
@@ -200,6 +199,20 @@ func Open(ctx context.Context, st storage.Storage, operation string, o Options) 
 		r.log.Warn("no index cache", "dir", dir, "error", err)
 	}
 	return r, nil
+}
+
+// noConfig says what is to be made of a place without a config. A repository that has
+// lost it must not be taken for an empty place; nor must the place where a file system
+// is to be mounted that holds one.
+func noConfig(ctx context.Context, st storage.Storage) error {
+	for _, prefix := range []string{packPrefix, slotPrefix, manifestPrefix} {
+		if children, err := st.Children(ctx, prefix); err == nil && len(children) > 0 {
+			return WithHint(fmt.Errorf("open repository: %s: %w any more: config is missing, but %s is not empty", st.Location(), ErrNotRepository, prefix),
+				"put config back from a copy")
+		}
+	}
+	return WithHint(fmt.Errorf("open repository: %s: %w", st.Location(), ErrNotRepository),
+		"is the location right, and the file system that it lies on mounted? To make a new one: gpdedup repo init --repo "+st.Location()+" --key-file FILE")
 }
 
 // Close releases what the repository holds on this machine.

@@ -196,7 +196,8 @@ func (s *similar) try(d *deltaWorker, e *encoded, data []byte, c *candidate) (bo
 	}
 	defer s.bases.release(base)
 	r := s.w.r
-	limit := c.wholeSize(len(data)) * 3 / 4
+	// Never longer than the chunk itself, which the format rules out.
+	limit := min(c.wholeSize(len(data)), len(data)) * 3 / 4
 	raw, ok := d.encoder.Encode(d.raw[:0], base.content, data, 3*limit)
 	if d.raw = raw; !ok {
 		return false, nil

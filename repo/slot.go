@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -187,6 +188,9 @@ func openRing(ctx context.Context, st storage.Storage, c *Config, secret Secret)
 				"leave the key out if this is the repository you mean")
 		}
 		s, err := readSlot(ctx, st, plainSlot)
+		if errors.Is(err, storage.ErrNotExist) {
+			err = cmp.Or(noSlot(ctx, st), fmt.Errorf("%w: %w", ErrDamaged, err))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -202,7 +206,7 @@ func openRing(ctx context.Context, st storage.Storage, c *Config, secret Secret)
 		name := keyFileSlot(key)
 		s, err := readSlot(ctx, st, name)
 		if errors.Is(err, storage.ErrNotExist) {
-			return nil, fmt.Errorf("%w: key file %s does not belong to this repository", ErrWrongKey, secret.KeyFile)
+			return nil, cmp.Or(noSlot(ctx, st), fmt.Errorf("%w: key file %s does not belong to this repository", ErrWrongKey, secret.KeyFile))
 		}
 		if err != nil {
 			return nil, err
@@ -210,6 +214,15 @@ func openRing(ctx context.Context, st storage.Storage, c *Config, secret Secret)
 		return s.unwrap(c.ID, name, key[:])
 	}
 	return openWithPassword(ctx, st, c, secret)
+}
+
+// noSlot returns an error if there is no key slot at all: then no key is to blame.
+func noSlot(ctx context.Context, st storage.Storage) error {
+	children, err := st.Children(ctx, slotPrefix)
+	if err != nil || len(children) > 0 {
+		return err
+	}
+	return WithHint(fmt.Errorf("%w: the repository has no key slot (keys/ is empty)", ErrDamaged), "put keys/ back from a copy")
 }
 
 func openWithPassword(ctx context.Context, st storage.Storage, c *Config, secret Secret) (*seal.Ring, error) {
@@ -241,7 +254,7 @@ func openWithPassword(ctx context.Context, st storage.Storage, c *Config, secret
 	if broken != nil {
 		return nil, broken
 	}
-	return nil, fmt.Errorf("%w: the password opens none of the repository's key slots", ErrWrongKey)
+	return nil, cmp.Or(noSlot(ctx, st), fmt.Errorf("%w: the password opens none of the repository's key slots", ErrWrongKey))
 }
 
 func tryPassword(ctx context.Context, st storage.Storage, c *Config, name, password string) (*seal.Ring, error) {

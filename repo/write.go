@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -185,6 +186,10 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 	// manifest can read the stream.
 	err = w.r.st.Put(w.ctx, w.key, object)
 	if errors.Is(err, storage.ErrExists) {
+		// What is deleted is no conflict: there is nothing left to disagree with.
+		if deleted, err := w.r.Deleted(w.ctx, w.name); err != nil || deleted {
+			return report, cmp.Or(err, ErrDeleted)
+		}
 		existing, err := w.r.readManifest(w.ctx, w.key)
 		if err != nil {
 			return report, fmt.Errorf("compare with what is stored: %w", err)

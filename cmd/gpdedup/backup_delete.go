@@ -109,8 +109,9 @@ Example:
 }
 
 type backupUndeleteReport struct {
-	Namespace string   `json:"namespace"`
-	Undeleted []string `json:"undeleted"`
+	Namespace  string   `json:"namespace"`
+	Undeleted  []string `json:"undeleted"`
+	NotDeleted []string `json:"not_deleted"`
 }
 
 // Run brings deleted backups back.
@@ -126,9 +127,13 @@ func (c *BackupUndeleteCmd) Run(g *Globals) error {
 	if _, err := backupState(g.Context(), r, g.Namespace, c.Timestamps); err != nil {
 		return fmt.Errorf("undelete backup: %w", err)
 	}
-	report := &backupUndeleteReport{Namespace: g.Namespace, Undeleted: []string{}}
+	report := &backupUndeleteReport{Namespace: g.Namespace, Undeleted: []string{}, NotDeleted: []string{}}
 	for _, ts := range c.Timestamps {
 		err := r.Undelete(g.Context(), repo.Name{Class: repo.Backup, Namespace: g.Namespace, Group: ts})
+		if errors.Is(err, repo.ErrNotDeleted) {
+			report.NotDeleted = append(report.NotDeleted, ts)
+			continue
+		}
 		if errors.Is(err, repo.ErrTooLate) {
 			return repo.WithHint(err, "its space is being freed; it cannot be brought back")
 		}
@@ -140,6 +145,9 @@ func (c *BackupUndeleteCmd) Run(g *Globals) error {
 	return g.Print(report, func(w io.Writer) {
 		for _, ts := range report.Undeleted {
 			_, _ = fmt.Fprintf(w, "undeleted %s\n", ts)
+		}
+		for _, ts := range report.NotDeleted {
+			_, _ = fmt.Fprintf(w, "%s was not deleted\n", ts)
 		}
 	})
 }

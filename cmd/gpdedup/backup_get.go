@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/term"
-
 	"github.com/gpdedup/gpdedup/plugin/backups"
 	"github.com/gpdedup/gpdedup/repo"
 )
@@ -63,11 +61,8 @@ func (c *BackupGetCmd) Run(g *Globals) error {
 }
 
 func (c *BackupGetCmd) toStdout(g *Globals) error {
-	if g.JSON() {
-		return usageError("get stream: --json is given, but standard output is for the data", "give --output FILE")
-	}
-	if f, ok := g.Stdout().(*os.File); ok && !c.Force && term.IsTerminal(int(f.Fd())) {
-		return usageError("get stream: standard output is a terminal", "redirect it, or give --output FILE or --force")
+	if err := checkStdout(g, c.Force); err != nil {
+		return err
 	}
 	return c.write(g, g.Stdout())
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -23,6 +25,10 @@ func usageError(text, hint string) error {
 // parseError turns kong's complaint into one of ours, which says what was being
 // asked and where help is to be found.
 func parseError(err error) error {
+	// A help page is written while the command line is read.
+	if write := (*fs.PathError)(nil); errors.As(err, &write) && write.Op == "write" {
+		return fmt.Errorf("print help: %w", write)
+	}
 	command := ""
 	var p *kong.ParseError
 	if errors.As(err, &p) {

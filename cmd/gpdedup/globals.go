@@ -84,7 +84,7 @@ func (g *Globals) openStorage() (storage.Storage, error) {
 	st, err := target.Open(g.Repo)
 	if errors.Is(err, storage.ErrNotExist) {
 		return nil, repo.WithHint(fmt.Errorf("open repository: %s: %w: no such directory", g.Repo, repo.ErrNotRepository),
-			"is the path right, and what it lies on mounted? 'gpdedup repo init' makes a new repository")
+			"is the location right, and the file system that it lies on mounted? To make a new one: gpdedup repo init")
 	}
 	return st, err
 }

@@ -81,7 +81,7 @@ func outcome(err error) string {
 		return err.Error()
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM"}[status.Signal()]
+		return map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM", syscall.SIGQUIT: "SIGQUIT"}[status.Signal()]
 	}
 	return strconv.Itoa(exit.ExitCode())
 }
@@ -124,7 +124,7 @@ func signalAfter(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: sigafter NAME MILLISECONDS WANT COMMAND…")
 	}
-	sig := map[string]syscall.Signal{"SIGINT": syscall.SIGINT, "SIGTERM": syscall.SIGTERM}[args[0]]
+	sig := map[string]syscall.Signal{"SIGINT": syscall.SIGINT, "SIGTERM": syscall.SIGTERM, "SIGQUIT": syscall.SIGQUIT}[args[0]]
 	ms, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	path, err := exec.LookPath(args[3])
@@ -133,6 +133,8 @@ func signalAfter(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"), "GPDEDUP_REPO="+ts.Getenv("GPDEDUP_REPO"),
 		"GPDEDUP_KEY_FILE="+ts.Getenv("GPDEDUP_KEY_FILE"))
+	var said strings.Builder
+	cmd.Stderr = &said
 	in, err := cmd.StdinPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
@@ -146,5 +148,8 @@ func signalAfter(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got := outcome(cmd.Wait()); got != args[2] {
 		ts.Fatalf("ended with %s, want %s", got, args[2])
+	}
+	if strings.Count(said.String(), "\n") > 1 {
+		ts.Fatalf("more than a line was said: %s", said.String())
 	}
 }

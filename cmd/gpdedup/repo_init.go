@@ -58,6 +58,11 @@ func (c *RepoInitCmd) Run(g *Globals) (err error) {
 	if err != nil {
 		return err
 	}
+	// Before anything is made.
+	secret, err = secret.Read(g.Context())
+	if newKey := secret.KeyFile != "" && errors.Is(err, fs.ErrNotExist); err != nil && !newKey {
+		return fmt.Errorf("init repository: %w", err)
+	}
 	st, err := createStorage(g)
 	if err != nil {
 		return err
@@ -131,6 +136,8 @@ func createStorage(g *Globals) (storage.Storage, error) {
 	switch {
 	case errors.Is(err, local.ErrNotEmpty):
 		return nil, fmt.Errorf("init repository: %w: %w", usageError("not here", "give a --repo that is empty or does not exist yet"), err)
+	case errors.Is(err, target.ErrExposed):
+		return nil, repo.WithHint(fmt.Errorf("init repository: %w", err), "chmod o-w "+g.Repo)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, repo.WithHint(fmt.Errorf("init repository: %w", err), "make the directory that it is to lie in, or mount what is to be mounted there")
 	case err != nil:

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gpdedup/gpdedup/plugin"
 )
 
 // grace is how long a command may take to end after it was asked to. What it is
@@ -25,13 +27,13 @@ type signals struct {
 	got syscall.Signal
 }
 
-// catchSignals waits for SIGINT and SIGTERM, unless the process was started with
-// them ignored. A second one ends the process at once.
+// catchSignals waits for SIGINT, SIGTERM and SIGQUIT, unless the process was started
+// with them ignored. A second one ends the process at once.
 func catchSignals(parent context.Context) *signals {
 	ctx, cancel := context.WithCancelCause(parent)
 	s := &signals{Context: ctx}
 	incoming := make(chan os.Signal, 1)
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT} {
 		if !signal.Ignored(sig) {
 			signal.Notify(incoming, sig)
 		}
@@ -42,8 +44,10 @@ func catchSignals(parent context.Context) *signals {
 		s.got = sig
 		s.mu.Unlock()
 		cancel(errors.New("ended by " + signalName(sig)))
-		signal.Stop(incoming)
-		time.Sleep(grace)
+		select {
+		case <-incoming: // asked twice
+		case <-time.After(grace):
+		}
 		s.DieIfAsked()
 	}()
 	return s
@@ -59,15 +63,15 @@ func (s *signals) DieIfAsked() {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "gpdedup: ended by %s\n", signalName(sig))
-	signal.Reset(sig)
-	_ = syscall.Kill(os.Getpid(), sig)
-	time.Sleep(time.Second) // it is delivered to some thread, in a moment
-	os.Exit(128 + int(sig))
+	plugin.DieBy(sig)
 }
 
 func signalName(sig syscall.Signal) string {
-	if sig == syscall.SIGINT {
+	switch sig {
+	case syscall.SIGINT:
 		return "SIGINT"
+	case syscall.SIGQUIT:
+		return "SIGQUIT"
 	}
 	return "SIGTERM"
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gpdedup/gpdedup/plugin"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
@@ -124,6 +125,9 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 		if delta, err = repo.ParseDeltaMode(c.Delta); err != nil {
 			return usageError("store stream: --delta: "+err.Error(), "")
 		}
+	}
+	if err := plugin.CheckOpen(plugin.Stdin); err != nil {
+		return fmt.Errorf("store stream: %w", err)
 	}
 	r, err := g.openWith("write", level, delta)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/gpdedup/gpdedup/plugin"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 )
@@ -59,14 +60,25 @@ func (c *StreamGetCmd) Run(g *Globals) error {
 }
 
 func (c *StreamGetCmd) toStdout(g *Globals) error {
-	if g.JSON() {
-		return usageError("get stream: --json is given, but standard output is for the data", "give --output FILE")
-	}
-	if f, ok := g.Stdout().(*os.File); ok && !c.Force && term.IsTerminal(int(f.Fd())) {
-		return usageError("get stream: standard output is a terminal", "redirect it, or give --output FILE or --force")
+	if err := checkStdout(g, c.Force); err != nil {
+		return err
 	}
 	_, _, err := c.write(g, g.Stdout())
 	return err
+}
+
+// checkStdout refuses to write a stream to where it is not wanted, or is lost.
+func checkStdout(g *Globals, force bool) error {
+	if g.JSON() {
+		return usageError("get stream: --json is given, but standard output is for the data", "give --output FILE")
+	}
+	if !force && term.IsTerminal(plugin.Stdout) {
+		return usageError("get stream: standard output is a terminal", "redirect it, or give --output FILE or --force")
+	}
+	if err := plugin.CheckOpen(plugin.Stdout); err != nil {
+		return fmt.Errorf("get stream: %w", err)
+	}
+	return nil
 }
 
 // write writes the stream to out.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gpdedup/gpdedup/repo"
 )
@@ -18,8 +19,8 @@ const defaultPrefix = "gpseg"
 // gpbackup puts paths into shell commands and patterns without quoting anything.
 // The prefix is a part of one component.
 var (
-	plainPath   = regexp.MustCompile(`^/[A-Za-z0-9_./:@%+,=-]*$`)
-	plainPrefix = regexp.MustCompile(`^[A-Za-z0-9_.:@%+,=-]{1,100}$`)
+	plainPath   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^/[A-Za-z0-9_./:@%+,=-]*$`) })
+	plainPrefix = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.:@%+,=-]{1,100}$`) })
 )
 
 // layout is a directory in the form that gprestore --backup-dir expects.
@@ -32,10 +33,10 @@ type layout struct {
 // what the user asked for, or else that of a backup that lies there, or else the
 // guess, if it will do.
 func newLayout(root, asked, guess string) (layout, error) {
-	if !plainPath.MatchString(root) {
+	if !plainPath().MatchString(root) {
 		return layout{}, fmt.Errorf("%w: directory %q: gprestore takes no path with blanks or other special characters", repo.ErrUsage, root)
 	}
-	if asked != "" && !plainPrefix.MatchString(asked) {
+	if asked != "" && !plainPrefix().MatchString(asked) {
 		return layout{}, fmt.Errorf("%w: segment prefix %q: gprestore takes letters, digits and _.-", repo.ErrUsage, asked)
 	}
 	there, err := filepath.Glob(filepath.Join(root, "*-1", "backups"))
@@ -56,7 +57,7 @@ func newLayout(root, asked, guess string) (layout, error) {
 	switch {
 	case asked != "":
 		return layout{root, asked}, nil
-	case plainPrefix.MatchString(guess):
+	case plainPrefix().MatchString(guess):
 		return layout{root, guess}, nil
 	}
 	return layout{root, defaultPrefix}, nil

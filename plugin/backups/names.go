@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Kind is what a file of a backup holds.
@@ -36,11 +37,11 @@ type File struct {
 	Extension string // ".gz", ".zst" or "", with TableData and SegmentData
 }
 
-var timestampForm = regexp.MustCompile(`^[0-9]{14}$`)
+var timestampForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{14}$`) })
 
 // ValidTimestamp reports whether s has the form of a timestamp, which is all that
 // gpbackup itself asks of one.
-func ValidTimestamp(s string) bool { return timestampForm.MatchString(s) }
+func ValidTimestamp(s string) bool { return timestampForm().MatchString(s) }
 
 var coordinatorFiles = map[string]Kind{
 	"config.yaml":        ConfigFile,
@@ -51,7 +52,9 @@ var coordinatorFiles = map[string]Kind{
 	"plugin_config.yaml": PluginConfigFile,
 }
 
-var segmentFile = regexp.MustCompile(`^gpbackup_([0-9]{1,6})_([0-9]{14})(?:_(toc\.yaml)|_([0-9]{1,10}))?(\.gz|\.zst)?$`)
+var segmentFile = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^gpbackup_([0-9]{1,6})_([0-9]{14})(?:_(toc\.yaml)|_([0-9]{1,10}))?(\.gz|\.zst)?$`)
+})
 
 // ParseFile reads a file's base name. What gpbackup would not have written for
 // this timestamp is Other.
@@ -63,7 +66,7 @@ func ParseFile(timestamp, name string) File {
 		}
 		return other
 	}
-	m := segmentFile.FindStringSubmatch(name)
+	m := segmentFile().FindStringSubmatch(name)
 	if m == nil || m[2] != timestamp {
 		return other
 	}

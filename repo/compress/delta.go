@@ -29,6 +29,9 @@ func (d *Decoder) DecodeDelta(dst, scratch, payload, base []byte, raw int) (out,
 	if len(payload) < deltaPrefix {
 		return nil, scratch, fmt.Errorf("%w: a delta of %d bytes", ErrDecode, len(payload))
 	}
+	if index.Encoding(payload[0]) > index.Zstd {
+		return nil, scratch, fmt.Errorf("%w: compressed in way %d", delta.ErrNewer, payload[0])
+	}
 	n := binary.LittleEndian.Uint32(payload[1:])
 	if n > index.MaxChunk || raw < 0 || raw > index.MaxChunk {
 		return nil, scratch, fmt.Errorf("%w: a delta that claims %d bytes", ErrDecode, n)

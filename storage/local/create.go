@@ -29,7 +29,10 @@ func Create(path string) (*Store, error) { return create(path, unixSystem{}) }
 
 func create(path string, sys system) (*Store, error) {
 	if err := makeRoot(path); err != nil {
-		return nil, fmt.Errorf("create directory: %w", classify("put", err))
+		if !errors.Is(err, fs.ErrNotExist) {
+			err = classify(path, "put", err)
+		}
+		return nil, fmt.Errorf("create directory: %w", err)
 	}
 	s, err := open(path, sys)
 	if err != nil {
@@ -37,17 +40,19 @@ func create(path string, sys system) (*Store, error) {
 	}
 	if err := s.prepare(); err != nil {
 		_ = s.Close()
-		return nil, fmt.Errorf("create repository directory %s: %w", path, classify("put", err))
+		return nil, fmt.Errorf("create repository directory %s: %w", path, classify(s.name, "put", err))
 	}
 	return s, nil
 }
 
 func makeRoot(path string) error {
 	err := os.Mkdir(path, 0o700)
-	if errors.Is(err, fs.ErrExist) {
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		return nil // open will say if it is not a directory
-	}
-	if err != nil {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: the directory that it is to lie in does not exist: %w", path, err)
+	case err != nil:
 		return err
 	}
 	// The umask may have taken more away.

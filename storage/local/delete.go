@@ -88,7 +88,7 @@ func (s *Store) RemoveTemporaries(ctx context.Context, olderThan time.Duration) 
 		return nil
 	})
 	if err != nil {
-		return removed, fmt.Errorf("remove temporaries in %s: %w", s.name, classify("delete", err))
+		return removed, fmt.Errorf("remove temporaries in %s: %w", s.name, classify(s.name, "delete", err))
 	}
 	return removed, nil
 }

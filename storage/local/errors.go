@@ -15,8 +15,8 @@ import (
 var errAbsent = errors.New("no such file")
 
 // classify turns the system's errors into those that callers decide on, and
-// keeps the system's own beside them.
-func classify(op string, err error) error {
+// keeps the system's own beside them. place is the root, as the user named it.
+func classify(place, op string, err error) error {
 	is := func(targets ...error) bool {
 		for _, t := range targets {
 			if errors.Is(err, t) {
@@ -31,13 +31,30 @@ func classify(op string, err error) error {
 	case is(unix.ENAMETOOLONG):
 		return fmt.Errorf("%w: %w", storage.ErrInvalidKey, err)
 	case op != "put" && op != "delete":
+		if is(unix.EACCES) {
+			return &refusal{text: err.Error(), kind: unix.EACCES, err: err, hint: "run this as a user who may read all of " + place}
+		}
 		return err
 	case is(unix.EROFS, unix.EACCES, unix.EPERM):
-		return fmt.Errorf("%w: %w", storage.ErrReadOnly, err)
+		hint := "run this as a user who may write to all of " + place
+		if is(unix.EROFS) {
+			hint = "mount the file system of " + place + " for writing"
+		}
+		return &refusal{
+			text: fmt.Sprintf("%s: %v: %v", place, storage.ErrReadOnly, err),
+			kind: storage.ErrReadOnly, err: err, hint: hint,
+		}
 	// EFBIG is what a process with a limit on the size of its files gets: the
 	// remedy is the same, more room.
 	case is(unix.ENOSPC, unix.EDQUOT, unix.EFBIG):
-		return fmt.Errorf("%w: %w", storage.ErrNoSpace, err)
+		text := fmt.Sprintf("%s: %v", place, err)
+		if !is(unix.ENOSPC) { // which says so itself
+			text = fmt.Sprintf("%s: %v: %v", place, storage.ErrNoSpace, err)
+		}
+		return &refusal{
+			text: text, kind: storage.ErrNoSpace, err: err,
+			hint: "free space on the file system of " + place + ", or raise the quota; what was stored before is not harmed",
+		}
 	case op == "put" && is(unix.ENOENT):
 		return fmt.Errorf("the repository's directory, or a part of it, was removed meanwhile: %w", err)
 	case op == "put" && is(unix.ENOTDIR):
@@ -45,6 +62,17 @@ func classify(op string, err error) error {
 	}
 	return err
 }
+
+// refusal is an error of the place as a whole, whatever the object: it names the
+// place, and the next step.
+type refusal struct {
+	text, hint string
+	kind, err  error
+}
+
+func (r *refusal) Error() string   { return r.text }
+func (r *refusal) Hint() string    { return r.hint }
+func (r *refusal) Unwrap() []error { return []error{r.kind, r.err} }
 
 // proveAbsent decides what an absent file means. It returns
 // storage.ErrNotExist if the root is still the directory that was opened, and

@@ -91,7 +91,7 @@ func open(path string, sys system) (*Store, error) {
 		return nil, fmt.Errorf("open directory: %w: %w", storage.ErrNotExist, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open directory: %w", err)
+		return nil, fmt.Errorf("open directory: %w", classify(path, "open", err))
 	}
 	s := &Store{name: path, path: abs, root: root, sys: sys}
 	if err := s.describe(); err != nil {
@@ -162,5 +162,5 @@ func (s *Store) do(ctx context.Context, op, key string, f func(root int) error) 
 	if err == nil {
 		return nil
 	}
-	return &storage.Error{Op: op, Key: key, Err: classify(op, err)}
+	return &storage.Error{Op: op, Key: key, Err: classify(s.name, op, err)}
 }

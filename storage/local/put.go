@@ -120,6 +120,23 @@ func (s *Store) createTemporary(root int) (name string, fd int, err error) {
 	return "", 0, fmt.Errorf("create temporary: %w", err)
 }
 
+// CheckWritable finds out whether objects can be written: it makes a temporary, as Put
+// does, and removes it. No object appears.
+func (s *Store) CheckWritable(ctx context.Context) error {
+	err := s.withRoot(func(root int) error {
+		// Small files may lie in what a full file system keeps for its own records.
+		name, err := s.writeTemporary(ctx, root, make([]byte, 64<<10))
+		if err != nil {
+			return err
+		}
+		return s.sys.unlink(root, name)
+	})
+	if err != nil {
+		return fmt.Errorf("check that the repository can be written to: %w", classify(s.name, "put", err))
+	}
+	return nil
+}
+
 func (s *Store) fill(ctx context.Context, fd int, data []byte) error {
 	// Explicitly, because the umask has had its say in open.
 	if err := s.sys.chmod(fd, s.fileMode); err != nil {
