@@ -209,11 +209,19 @@ func TestDamageIsRepaired(t *testing.T) {
 func TestReaderTellsBuilder(t *testing.T) {
 	x := newVictim(t)
 	id := x.ids[0]
-	at := bytes.Index(x.data, id[keySize:])
-	if at < 0 {
+	// Everywhere: a page that was written again leaves its old self behind.
+	places := 0
+	for from := 0; ; places++ {
+		at := bytes.Index(x.data[from:], id[keySize:])
+		if at < 0 {
+			break
+		}
+		from += at + 20
+		x.patch(t, int64(from), x.data[from]^1) // its pack's number, or its offset
+	}
+	if places == 0 {
 		t.Fatal("chunk not in file")
 	}
-	x.patch(t, int64(at)+20, x.data[at+20]^1) // its pack's number, or its offset
 	v := mustView(t, x.c, x.w.list(), noFragments)
 	if loc, ok := v.Find(id, nil); ok {
 		t.Fatalf("wrong location %+v", loc)
