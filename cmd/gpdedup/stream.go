@@ -167,6 +167,7 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 // pipeline ends the program that writes our input too, which we then see as the
 // end of the input, perhaps before the signal came round to this process.
 func settled(ctx context.Context) error {
+	plugin.AwaitSignals()
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
