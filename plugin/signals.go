@@ -91,11 +91,16 @@ func (s *signals) settle() {
 	case <-s.settled: // of a terminal that changed its size
 	default:
 	}
+	sendMark(s.settled)
+}
+
+// sendMark sends the mark to this process and waits until it arrives at c.
+func sendMark[T any](c <-chan T) {
 	if unix.Kill(unix.Getpid(), markSignal) != nil {
 		return
 	}
 	select {
-	case <-s.settled:
+	case <-c:
 	case <-time.After(signalGrace): // never seen; and then there is the flag
 	}
 }
@@ -106,13 +111,7 @@ func AwaitSignals() {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, markSignal)
 	defer signal.Stop(c)
-	if unix.Kill(unix.Getpid(), markSignal) != nil {
-		return
-	}
-	select {
-	case <-c:
-	case <-time.After(signalGrace):
-	}
+	sendMark(c)
 }
 
 // signal returns the one that came, or 0.

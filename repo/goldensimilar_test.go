@@ -94,20 +94,5 @@ func writeGoldenSimilar(t *testing.T) {
 		previous = []Name{name}
 		data = scattered(uint64(day), data, 4000)
 	}
-	text, err := json.MarshalIndent(sums, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{"golden.json": append(text, '\n')}
-	for _, key := range st.Keys() {
-		if files["repo/"+key], err = st.Get(ctx, key, -1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, data := range files {
-		path := filepath.Join(goldenSimilarDir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writeGoldenFiles(t, goldenSimilarDir, st, sums)
 }

@@ -103,7 +103,13 @@ func writeGolden(t *testing.T, variant string) {
 		t.Fatal(err)
 	}
 	file.GC = describeGoldenGC(gc)
-	text, err := json.MarshalIndent(file, "", "  ")
+	writeGoldenFiles(t, dir, st, file)
+}
+
+// writeGoldenFiles writes a repository, and what golden.json says about it, to dir.
+func writeGoldenFiles(t *testing.T, dir string, st *mem.Store, about any) {
+	t.Helper()
+	text, err := json.MarshalIndent(about, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

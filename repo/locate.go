@@ -174,8 +174,10 @@ func (e *DamagedError) Hint() string {
 // version, and not that they could not be had this time.
 func isUnusable(err error) bool { return isDamage(err) || errors.Is(err, ErrNewer) }
 
+func isNotExist(err error) bool { return errors.Is(err, storage.ErrNotExist) }
+
 // isDamage reports whether err means that stored bytes are wrong or gone. What a
 // newer version wrote is neither: it must never be taken for lost.
 func isDamage(err error) bool {
-	return errors.Is(err, ErrDamaged) || errors.Is(err, storage.ErrNotExist) || errors.Is(err, storage.ErrShort)
+	return errors.Is(err, ErrDamaged) || isNotExist(err) || errors.Is(err, storage.ErrShort)
 }

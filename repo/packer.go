@@ -2,7 +2,6 @@ package repo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/pack"
 	"github.com/gpdedup/gpdedup/repo/seal"
-	"github.com/gpdedup/gpdedup/storage"
 )
 
 // uploadWindow bounds the bytes of packs that are being stored while the next is
@@ -326,5 +324,3 @@ func (r *recentPlaces) put(p place) {
 	}
 	r.young[p.id] = p
 }
-
-func isNotExist(err error) bool { return errors.Is(err, storage.ErrNotExist) }

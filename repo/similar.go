@@ -60,10 +60,11 @@ func newSimilar(ctx context.Context, w *writer, f *finder) *similar {
 	}
 }
 
-// Whether deltas pay is judged anew all the time: by the last of this many tries.
+// Whether deltas pay is judged anew all the time, by tries of which older ones count
+// less and less.
 const (
-	trialChunks = 128
-	trialSkip   = 8 // where they do not pay, one chunk in this many is tried
+	trialChunks = 128 // so many tries come before any judgement
+	trialSkip   = 8   // where they do not pay, one chunk in this many is tried
 )
 
 // worthTrying reports whether a base should be looked for. In mode auto, streams in
