@@ -84,6 +84,7 @@ type Repo struct {
 	enc     *compress.Encoder
 	dec     *compress.Decoder
 	buffers buffers
+	broken  broken // rules left out, by tests
 
 	mu    sync.Mutex
 	lists map[string]*gcList // condemned and lost lists already read; they are write-once
