@@ -434,12 +434,7 @@ func (c *collector) readDirectory(ctx context.Context, n int) (*directory, error
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{entries: dir.Entries, at: make(map[catalog.Key]int, len(dir.Entries))}
-	dir.Locations(pack.FirstOffset, func(id digest.ID, loc index.Location) {
-		d.at[catalog.KeyOf(id)] = len(d.locations)
-		d.locations = append(d.locations, loc)
-	})
-	return d, nil
+	return newDirectory(&dir), nil
 }
 
 // namedDirectory takes what a pack holds from a fragment, because its footer cannot be read.

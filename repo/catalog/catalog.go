@@ -108,6 +108,7 @@ type Catalog struct {
 	number map[digest.ID]int32
 	rows   []row // sorted by id after Sort
 	lost   map[Key]time.Time
+	bad    map[copyKey]bool
 	sorted bool
 }
 
@@ -282,6 +283,9 @@ func (c *Catalog) Lost(id digest.ID, at time.Time) {
 func (c *Catalog) good(r *row) bool {
 	p := &c.Packs[r.pack]
 	if !p.there() {
+		return false
+	}
+	if len(c.bad) > 0 && c.bad[copyKey{r.pack, r.id}] {
 		return false
 	}
 	if len(c.lost) > 0 {
