@@ -87,6 +87,7 @@ type checker struct {
 
 	report    CheckReport
 	damage    map[string]*Damage
+	blamed    map[[2]string]bool   // objects, with the streams that need them
 	bad       map[int]error        // packs, by number, that are damaged
 	whole     map[int]bool         // packs that were read whole
 	gone      map[int]bool         // packs that were listed and then were not there
@@ -119,7 +120,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckReport, error) 
 
 func (r *Repo) newChecker(o CheckOptions) *checker {
 	c := &checker{
-		r: r, o: o, now: time.Now(), damage: make(map[string]*Damage), bad: make(map[int]error), gone: make(map[int]bool), whole: make(map[int]bool),
+		r: r, o: o, now: time.Now(), damage: make(map[string]*Damage), blamed: make(map[[2]string]bool), bad: make(map[int]error), gone: make(map[int]bool), whole: make(map[int]bool),
 		failed: make(map[catalog.Key]*row),
 	}
 	c.report.Damage, c.report.Warnings = []Damage{}, []string{}
@@ -182,7 +183,6 @@ func (c *checker) run(ctx context.Context) error {
 func (c *checker) finish() *CheckReport {
 	for _, d := range c.damage {
 		slices.Sort(d.Streams)
-		d.Streams = slices.Compact(d.Streams)
 		c.report.Damage = append(c.report.Damage, *d)
 	}
 	slices.SortFunc(c.report.Damage, func(a, b Damage) int { return strings.Compare(a.Object, b.Object) })
@@ -235,9 +235,10 @@ func (c *checker) blame(object, problem string, stream *checkedStream) {
 		d = &Damage{Object: object, Problem: problem, Streams: []string{}}
 		c.damage[object] = d
 	}
-	if stream != nil {
-		d.Streams = append(d.Streams, stream.label)
-		if !slices.Contains(d.Names, stream.name) {
+	if pair := [2]string{object, ""}; stream != nil {
+		if pair[1] = stream.label; !c.blamed[pair] {
+			c.blamed[pair] = true
+			d.Streams = append(d.Streams, stream.label)
 			d.Names = append(d.Names, stream.name)
 		}
 	}

@@ -107,8 +107,12 @@ func (c *checkResults) decode(data []byte, put time.Time) error {
 		if at.After(put) {
 			at = put
 		}
-		if old, known := c.packs[id]; !known || !at.Before(old.at) {
-			c.packs[id] = packResult{at, data[checkedEntry-1] == 0}
+		whole := data[checkedEntry-1] == 0
+		switch old, known := c.packs[id]; {
+		case !known || at.After(old.at):
+			c.packs[id] = packResult{at, whole}
+		case at.Equal(old.at): // in doubt it is read again
+			c.packs[id] = packResult{at, whole && old.whole}
 		}
 	}
 	return nil
