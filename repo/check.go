@@ -84,6 +84,8 @@ type checker struct {
 	cat     catalog.Catalog
 	sums    []uint64 // by pack number: of what its footer says
 	results *checkResults
+	repair  bool     // read whole what was found damaged before
+	gc      *gcState // nil: a list cannot be read
 
 	report    CheckReport
 	damage    map[string]*Damage
@@ -157,7 +159,7 @@ func (c *checker) run(ctx context.Context) error {
 	if err != nil && !isUnusable(err) {
 		return err
 	}
-	if gc != nil { // else its list is found damaged below
+	if c.gc = gc; gc != nil { // else its list is found damaged below
 		c.swept = gc.packs
 	}
 	if c.results, err = c.r.readResults(ctx); err != nil {

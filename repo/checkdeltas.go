@@ -26,10 +26,7 @@ const deltaBatch = 8 << 20
 // verifies their names. It begins with the whole chunks and goes on to what is built on
 // them, so that each chunk is decoded once, however long the chains are.
 func (c *checker) checkDeltas(ctx context.Context) error {
-	if c.o.Level < CheckData {
-		return nil
-	}
-	for {
+	for len(c.whole) > 0 {
 		tree := c.cat.Tree(func(n int) bool { return c.whole[n] }, func(x catalog.Node) {
 			c.cat.MarkBad(x.Pack, x.ID)
 			c.blame(packKey(c.cat.Packs[x.Pack].ID), "deltas in it have lost their bases", nil)
@@ -51,6 +48,7 @@ func (c *checker) checkDeltas(ctx context.Context) error {
 			c.cat.MarkBad(x.Pack, x.ID)
 		}
 	}
+	return nil
 }
 
 // deltaCheck is one pass over the deltas.

@@ -75,7 +75,7 @@ func (c *checker) checkPacks(ctx context.Context) error {
 // choose returns the numbers of the packs to read whole, in the order to read them.
 func (c *checker) choose(ctx context.Context) ([]int, error) {
 	if c.o.Level < CheckData {
-		return nil, nil
+		return c.suspects(), nil
 	}
 	o := &c.o.Choose
 	var used map[digest.ID]bool
@@ -122,6 +122,16 @@ func (c *checker) choose(ctx context.Context) ([]int, error) {
 		}
 	}
 	return out, nil
+}
+
+// suspects returns the packs that an earlier check found damaged, for a repair.
+func (c *checker) suspects() (out []int) {
+	for n := range c.cat.Packs {
+		if p, known := c.results.packs[c.cat.Packs[n].ID]; c.repair && known && !p.whole {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // usedPacks returns the packs that manifests refer to, or hint at for bases.

@@ -426,6 +426,9 @@ func (x *copier) directory(ctx context.Context, n int) (*directory, error) {
 }
 
 func (c *collector) readDirectory(ctx context.Context, n int) (*directory, error) {
+	if d := c.hinted[n]; d != nil {
+		return d, nil
+	}
 	p := &c.cat.Packs[n]
 	dir, err := c.r.readFooter(ctx, p.ID, p.Size)
 	if err != nil && isUnusable(err) && !isNotExist(err) {

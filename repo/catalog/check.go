@@ -25,10 +25,11 @@ func (c *Catalog) MarkBad(pack int, id Key) {
 // Bad reports whether MarkBad was called for a copy.
 func (c *Catalog) Bad(pack int, id Key) bool { return c.bad[copyKey{int32(pack), id}] }
 
-// Ask forgets which locations were found to count, so that what was said since is heard.
+// Ask forgets which locations were found to count, so that what was said since is heard,
+// and any Tree.
 func (c *Catalog) Ask() {
 	for i := range c.rows {
-		c.rows[i].flags &^= answered | counts
+		c.rows[i].flags &^= answered | counts | inTree
 	}
 }
 
@@ -173,4 +174,22 @@ func (t *Tree) Children(id Key) []Node {
 func (t *Tree) needed(id Key) bool {
 	_, found := slices.BinarySearchFunc(t.deltas, id, func(i int32, id Key) int { return compareKeys(t.c.rows[i].base, id) })
 	return found
+}
+
+// Unplaced returns the chunks of which no copy is a location that counts, by a pack that
+// is there and holds one.
+func (c *Catalog) Unplaced() map[int][]Key {
+	out := make(map[int][]Key)
+	c.eachRun(func(run []row) {
+		if c.placed(run[0].id, anyDepth) {
+			return
+		}
+		for i := range run {
+			if n := int(run[i].pack); c.Packs[n].First {
+				out[n] = append(out[n], run[i].id)
+				return
+			}
+		}
+	})
+	return out
 }
