@@ -25,6 +25,8 @@ type copyPair struct {
 	a, b     *mem.Store
 	from, to *Repo
 	content  map[Name][]byte
+	keyA     Secret
+	keyB     Secret
 }
 
 func newCopyTarget(t failer, st storage.Storage, secret Secret, from *Repo, shared bool) *Repo {
@@ -48,15 +50,23 @@ func openCopyTarget(t failer, st storage.Storage, secret Secret) *Repo {
 	return r
 }
 
-var passwordB = Secret{Password: "another"}
+// newKey returns the secret of a new key file: to open with it takes no time.
+func newKey(t *testing.T) Secret {
+	t.Helper()
+	path := t.TempDir() + "/key"
+	if err := CreateKeyFile(path); err != nil {
+		t.Fatal(err)
+	}
+	return Secret{KeyFile: path}
+}
 
 // newCopyPair stores days of a table with scattered changes, small streams, a wrapped one
 // and a named one.
 func newCopyPair(t *testing.T, shared bool, days int) *copyPair {
 	t.Helper()
-	p := &copyPair{a: mem.New(), b: mem.New(), content: make(map[Name][]byte)}
-	p.from = newTestRepo(t, p.a, Secret{Password: "x"}, Options{Limits: testLimits, Delta: DeltaOn})
-	p.to = newCopyTarget(t, p.b, passwordB, p.from, shared)
+	p := &copyPair{a: mem.New(), b: mem.New(), content: make(map[Name][]byte), keyA: newKey(t), keyB: newKey(t)}
+	p.from = newTestRepo(t, p.a, p.keyA, Options{Limits: testLimits, Delta: DeltaOn})
+	p.to = newCopyTarget(t, p.b, p.keyB, p.from, shared)
 	data := randomText(1, 1<<20)
 	var before []Name
 	for day := range days {
@@ -190,7 +200,7 @@ func TestCopyChosen(t *testing.T) {
 	mustCopy(t, p.from, p.to, CopyOptions{Timestamps: []string{"20261103000000"}, Namespaces: []string{"default"}})
 	p.same(t, func(n Name) bool { return n.Group == "20261103000000" })
 	m, err := p.to.Stream(ctx, backupName("20261103000000", "gpbackup_0_20261103000000_1"))
-	if err != nil || len(m.Table.Bases) == 0 {
+	if err != nil || m.Stats.DeltaChunks == 0 {
 		t.Errorf("no deltas were copied: %v", err)
 	}
 	mustCopy(t, p.from, p.to, CopyOptions{Namespaces: []string{"web"}})
@@ -250,13 +260,13 @@ func TestCopyGoesOn(t *testing.T) {
 		p := newCopyPair(t, shared, 3)
 		puts := 0
 		whole := p.b.Clone()
-		mustCopy(t, p.from, openCopyTarget(t, whole, passwordB), CopyOptions{})
+		mustCopy(t, p.from, openCopyTarget(t, whole, p.keyB), CopyOptions{})
 		for _, key := range whole.Keys() {
 			if !strings.HasPrefix(key, "config") && !strings.HasPrefix(key, "keys") {
 				puts++
 			}
 		}
-		for at := 0; at < puts; at += 1 + puts/12 {
+		for at := 0; at < puts; at += 1 + puts/8 {
 			crashed := p.b.Clone()
 			var n atomic.Int64
 			crashed.SetHook(func(op, key string) mem.Fault {
@@ -265,7 +275,7 @@ func TestCopyGoesOn(t *testing.T) {
 				}
 				return mem.Fault{}
 			})
-			r := openCopyTarget(t, crashed, passwordB)
+			r := openCopyTarget(t, crashed, p.keyB)
 			if _, err := Copy(ctx, p.from, r, CopyOptions{}); !errors.Is(err, storage.ErrNoSpace) {
 				t.Fatalf("full after %d puts: %v", at, err)
 			}
@@ -351,15 +361,15 @@ func TestCopyOfDamage(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		p := newCopyPair(t, shared, 3)
 		ids := packs(p.a)
-		for i := 0; i < len(ids); i += 1 + len(ids)/8 {
+		for i := 0; i < len(ids); i += 1 + len(ids)/5 {
 			broken := p.a.Clone()
 			broken.Corrupt(packKey(ids[i]), mem.FlipBit(8*200))
-			from, err := Open(ctx, broken, "read", Options{Secret: Secret{Password: "x"}, Limits: testLimits})
+			from, err := Open(ctx, broken, "read", Options{Secret: p.keyA, Limits: testLimits})
 			if err != nil {
 				t.Fatal(err)
 			}
 			b := p.b.Clone()
-			to := openCopyTarget(t, b, passwordB)
+			to := openCopyTarget(t, b, p.keyB)
 			report, err := Copy(ctx, from, to, CopyOptions{})
 			named := make(map[string]bool)
 			for _, problem := range report.Problems {
@@ -483,7 +493,7 @@ func TestCopyOrder(t *testing.T) {
 	p.to.opts.Limits.CheckpointBytes = 256 << 10
 	p.b.SetHook(func(op, key string) mem.Fault {
 		if op == "put" {
-			mustBeWhole(t, openCopyTarget(t, p.b.Clone(), passwordB))
+			mustBeWhole(t, openCopyTarget(t, p.b.Clone(), p.keyB))
 		}
 		return mem.Fault{}
 	})
