@@ -3,6 +3,9 @@ package plugin
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,4 +134,108 @@ func TestReplicaConfig(t *testing.T) {
 	w.bad(ExitUsage, nil, "replicate_backup", w.config, "yesterday")
 	w.bad(ExitUsage, nil, "delete_replica", w.config, "yesterday")
 	w.bad(ExitFailed, nil, "replicate_backup", w.config, "20200101000000")
+}
+
+// TestReplicaKilled kills copies with SIGKILL, each when it has come some way further
+// than the one before. Whatever is left is whole, what is visible is right, and the last
+// one brings what is missing and no more.
+func TestReplicaKilled(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		w := newWorld(t)
+		secondary := w.withReplica(shared)
+		content := make(map[string][]byte)
+		for i := range 24 {
+			data := rows(uint64(i), 300<<10)
+			if i == 0 {
+				data = rows(99, 12<<20)
+			}
+			path := w.path(fmt.Sprint(1000 + i))
+			w.good(data, "backup_data", w.config, path)
+			content[path] = data
+		}
+		manifests, killed := 0, 0
+		for round := range 6 {
+			cmd := w.command("replicate_backup", w.config, ts)
+			w.must(cmd.Start())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = cmd.Wait() // how it ended is asked below
+			}()
+			for objects(t, w.dir+"/replica") < 2+4*round+manifests && !isClosed(ended) {
+			}
+			_ = cmd.Process.Kill() // it may have ended
+			<-ended
+			if exitCode(cmd) != 0 {
+				killed++
+			}
+			manifests = len(visible(t, w, secondary, content))
+		}
+		if killed == 0 {
+			t.Error("no copy was killed")
+		}
+		w.good(nil, "replicate_backup", w.config, ts)
+		if got := visible(t, w, secondary, content); len(got) != len(content) {
+			t.Errorf("%d streams of %d", len(got), len(content))
+		}
+		log, err := os.ReadFile(w.log)
+		w.must(err)
+		if want := fmt.Sprintf("there=%d ", manifests); !strings.Contains(string(log), want) {
+			t.Errorf("the last copy brought again what was there: %d streams", manifests)
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// objects counts the packs, fragments and manifests in a directory.
+func objects(t *testing.T, dir string) (n int) {
+	t.Helper()
+	for _, sub := range []string{"packs", "index", "manifests"} {
+		err := filepath.WalkDir(filepath.Join(dir, sub), func(_ string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				n++
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// visible checks that the replica is whole and that every stream that it shows is right,
+// and returns these.
+func visible(t *testing.T, w *world, config string, content map[string][]byte) (paths []string) {
+	t.Helper()
+	c, err := LoadConfig(config)
+	w.must(err)
+	c.Namespace = DefaultNamespace
+	r, err := c.Open(context.Background(), "read", "test", nil)
+	w.must(err)
+	defer r.Close()
+	report, err := r.Check(context.Background(), repo.CheckOptions{Level: repo.CheckData})
+	if err != nil || len(report.Damage) > 0 {
+		t.Errorf("check: %v %+v", err, report)
+	}
+	for path, want := range content {
+		var out bytes.Buffer
+		err := r.Restore(context.Background(), mustName(t, path), &out, repo.RestoreOptions{})
+		if errors.Is(err, repo.ErrNoStream) {
+			continue
+		}
+		if err != nil || !bytes.Equal(out.Bytes(), want) {
+			t.Errorf("%s: %v, %d bytes of %d", path, err, out.Len(), len(want))
+		}
+		paths = append(paths, path)
+	}
+	return paths
 }
