@@ -83,6 +83,7 @@ func newCopyPair(t *testing.T, shared bool, days int) *copyPair {
 		add(backupName(ts, "gpbackup_1_"+ts+"_1"), nil, WriteOptions{})
 		add(backupName(ts, "gpbackup_0_"+ts+"_2.gz"), randomText(7, 200<<10), takenOff(manifest.Gzip, 0))
 		add(Name{Named, "web", "log", fmt.Sprint("v", day)}, randomText(uint64(day), 300<<10), WriteOptions{})
+		add(Name{Base, "web", "0", "base" + ts}, randomText(uint64(100+day), 100<<10), WriteOptions{})
 		data = scattered(uint64(day), data, 3000)
 	}
 	return p

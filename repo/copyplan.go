@@ -54,6 +54,10 @@ func (c *copier) plan(ctx context.Context) ([]*copyRoot, error) {
 		if !item.Complete() {
 			continue // attempts that broke off
 		}
+		if !slices.Contains([]Class{Backup, Named, Base}, item.Name.Class) {
+			c.problem(describe(item.Name), ErrNewer)
+			continue
+		}
 		key := item.Name.root()
 		root := at[key]
 		if root == nil {
