@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
@@ -187,6 +188,13 @@ func TestCopy(t *testing.T) {
 		if report.Already != len(p.content) || report.Streams != 0 || !slices.Equal(p.b.Keys(), keys) || p.a.Counts()["read"] != reads {
 			t.Errorf("the same again: %+v, %d reads", report, p.a.Counts()["read"]-reads)
 		}
+		if shared {
+			// The next backup that is stored in the target finds what is similar.
+			next := put(t, p.to, backupName("20261201000000", "t"), scattered(99, p.content[backupName("20261104000000", "gpbackup_0_20261104000000_1")], 3000), WriteOptions{})
+			if next.Stats.DeltaChunks*2 < next.Stats.NewChunks {
+				t.Errorf("the next backup: %+v", next.Stats)
+			}
+		}
 		dry = mustCopy(t, p.from, p.to, CopyOptions{DryRun: true})
 		if dry.Streams != 0 || dry.Already != len(p.content) {
 			t.Errorf("a dry run of the same again: %+v", dry)
@@ -310,7 +318,7 @@ func TestCopyGoesOnInAStream(t *testing.T) {
 	put(t, from, name, data, WriteOptions{})
 	var n atomic.Int64
 	b.SetHook(func(op, key string) mem.Fault {
-		if op == "put" && strings.HasPrefix(key, packPrefix) && n.Add(1) > 20 {
+		if op == "put" && strings.HasPrefix(key, packPrefix) && n.Add(1) > 12 {
 			return mem.Fault{Before: storage.ErrNoSpace}
 		}
 		return mem.Fault{}
@@ -324,8 +332,8 @@ func TestCopyGoesOnInAStream(t *testing.T) {
 	}
 	mustBeWhole(t, to)
 	report := mustCopy(t, from, to, CopyOptions{})
-	if report.NewBytes*2 > report.Bytes {
-		t.Errorf("after 20 packs: %+v", report)
+	if report.NewBytes*4 > 3*report.Bytes {
+		t.Errorf("after 12 packs: %+v", report)
 	}
 	if !bytes.Equal(restored(t, to, name), data) {
 		t.Error("restored stream differs")
@@ -391,6 +399,79 @@ func TestCopyOfDamage(t *testing.T) {
 				}
 			}
 			mustBeWhole(t, to)
+		}
+	}
+}
+
+// TestCopyChecksNames: a chunk that opens and is not what its name says, a base among
+// them, is damage like any other.
+func TestCopyChecksNames(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		a, b := mem.New(), mem.New()
+		from := newTestRepo(t, a, Secret{}, Options{Limits: testLimits, Compression: compress.Off, Delta: DeltaOn})
+		to := newCopyTarget(t, b, Secret{}, from, shared)
+		one, two := backupName("20261101000000", "t"), backupName("20261102000000", "t")
+		data := randomText(1, 300<<10)
+		put(t, from, one, data, WriteOptions{})
+		put(t, from, two, scattered(1, data, 3000), WriteOptions{Previous: []Name{one}})
+		m, err := from.Stream(ctx, one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = from.newFetcher().eachRows(ctx, m, func(table *manifest.Table) error {
+			if len(table.Rows) == 0 {
+				return nil
+			}
+			row := &table.Rows[0]
+			s, err := from.newFetcher().sealer(ctx, table.Packs[row.Pack])
+			if err != nil {
+				return err
+			}
+			a.Corrupt(packKey(table.Packs[row.Pack].ID), func(object []byte) []byte {
+				box := object[row.Offset:][:row.Stored]
+				payload, err := s.Open(nil, uint64(row.Ordinal), row.ID[:], box)
+				if err != nil {
+					t.Fatal(err)
+				}
+				payload[len(payload)-1]++
+				copy(box, s.Seal(nil, uint64(row.Ordinal), row.ID[:], payload))
+				return object
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []Name{one, two} {
+			report, err := Copy(ctx, from, to, CopyOptions{Timestamps: []string{n.Group}})
+			broken := from.Restore(ctx, n, io.Discard, RestoreOptions{}) != nil
+			if n == one && !broken || broken != errors.Is(err, ErrDamaged) || broken != (report.Streams == 0) {
+				t.Errorf("shared %v: %s: broken %v: %v, %+v", shared, n, broken, err, report)
+			}
+		}
+		mustBeWhole(t, to)
+	}
+}
+
+// TestCopyChecksIdentity: a list of chunks that is not the stream's is damage.
+func TestCopyChecksIdentity(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		p := newCopyPair(t, shared, 1)
+		for n := range p.content {
+			m, err := p.from.Stream(ctx, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Identity[0]++
+			object, err := p.from.sealManifest(n.Key(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.a.Corrupt(n.Key(), func([]byte) []byte { return object })
+		}
+		report, err := Copy(ctx, p.from, p.to, CopyOptions{})
+		if !errors.Is(err, ErrDamaged) || len(report.Problems) != len(p.content) || report.Streams != 0 {
+			t.Errorf("shared %v: %v, %+v", shared, err, report)
 		}
 	}
 }
@@ -485,6 +566,20 @@ func TestCopyDeletedMeanwhile(t *testing.T) {
 	})
 	if _, err := Copy(ctx, p.from, p.to, CopyOptions{}); !errors.Is(err, ErrDeleted) {
 		t.Errorf("copy: %v", err)
+	}
+	// Of what was there already, too.
+	q := newCopyPair(t, true, 1)
+	mustCopy(t, q.from, q.to, CopyOptions{})
+	q.b.SetHook(func(op, key string) mem.Fault {
+		if op == "get" && key == big.Key() {
+			if err := q.to.Delete(ctx, big); err != nil {
+				t.Error(err)
+			}
+		}
+		return mem.Fault{}
+	})
+	if _, err := Copy(ctx, q.from, q.to, CopyOptions{}); !errors.Is(err, ErrDeleted) {
+		t.Errorf("the same again: %v", err)
 	}
 }
 

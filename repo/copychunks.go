@@ -368,6 +368,9 @@ func (v *chunkMover) store(ctx context.Context, t *manifest.Table, p *movePiece)
 		}
 	}
 	if p.payload == nil || entry.Encoding == index.Delta && base == nil {
+		if p.base {
+			return nil // what builds on it is stored whole
+		}
 		if err := v.whole(ctx, t, p); err != nil {
 			return err
 		}
