@@ -180,7 +180,7 @@ func (c *RepoCopyCmd) write(w io.Writer, r *repo.CopyReport) {
 		say(w, "not copied: %s: deleted in the source", root)
 	}
 	if !r.SharedChunks {
-		say(w, "the repositories do not share chunk names, so streams are cut anew: their histories do not deduplicate")
+		say(w, "the repositories do not share chunk names, so streams are cut anew: the two histories do not deduplicate against each other")
 	}
 	verb, there := "copied", "was there already"
 	if r.DryRun {

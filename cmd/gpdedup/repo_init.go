@@ -17,9 +17,9 @@ import (
 
 // RepoInitCmd is gpdedup repo init.
 type RepoInitCmd struct {
-	NoEncryption bool   `name:"no-encryption" help:"Make a repository that whoever has the storage can read."`
-	ChunkSize    string `name:"chunk-size" placeholder:"SIZE" help:"Mean size of a chunk, 16KiB to 4MiB; 256KiB if nothing is said. It cannot be changed later."`
-	ChunkerFrom  string `name:"copy-chunker-from" group:"source" placeholder:"LOCATION" help:"Share chunk names, cut points and chunk size with this repository, so that 'repo copy' copies chunks as they are."`
+	NoEncryption bool    `name:"no-encryption" help:"Make a repository that whoever has the storage can read."`
+	ChunkSize    *string `name:"chunk-size" placeholder:"SIZE" help:"Mean size of a chunk, 16KiB to 4MiB; 256KiB if nothing is said. It cannot be changed later."`
+	ChunkerFrom  string  `name:"copy-chunker-from" group:"source" placeholder:"LOCATION" help:"Share chunk names, cut points and chunk size with this repository, so that 'repo copy' copies chunks as they are."`
 	fromFlags
 }
 
@@ -141,7 +141,7 @@ func (c *RepoInitCmd) chunkerFrom(g *Globals) (*repo.Repo, error) {
 		}
 		return nil, nil
 	}
-	if c.ChunkSize != "" {
+	if c.ChunkSize != nil {
 		return nil, usageError("init repository: both --chunk-size and --copy-chunker-from are given", "the size of chunks is shared too; leave --chunk-size out")
 	}
 	from := *g
@@ -158,15 +158,15 @@ func (c *RepoInitCmd) chunkerFrom(g *Globals) (*repo.Repo, error) {
 
 // chunkSize is 0 if nothing is said.
 func (c *RepoInitCmd) chunkSize() (int, error) {
-	if c.ChunkSize == "" {
+	if c.ChunkSize == nil {
 		return 0, nil
 	}
-	n, err := size.Parse(c.ChunkSize)
+	n, err := size.Parse(*c.ChunkSize)
 	if err != nil {
 		return 0, usageError("init repository: --chunk-size: "+err.Error(), "")
 	}
 	if n < repo.MinChunkSize || n > repo.MaxChunkSize {
-		return 0, usageError(fmt.Sprintf("init repository: --chunk-size: %s is not between 16KiB and 4MiB", c.ChunkSize), "")
+		return 0, usageError(fmt.Sprintf("init repository: --chunk-size: %s is not between 16KiB and 4MiB", *c.ChunkSize), "")
 	}
 	return int(n), nil
 }
