@@ -198,7 +198,8 @@ func (c *copier) withoutDeleted(ctx context.Context, roots []*copyRoot) ([]*copy
 		case source[key]:
 			c.skip(root)
 		case target[key]:
-			c.problem(describeRoot(n), fmt.Errorf("%w in %s", ErrDeleted, c.to.st.Location()))
+			c.problem(describeRoot(n), WithHint(fmt.Errorf("%w in %s", ErrDeleted, c.to.st.Location()),
+				"delete it in the source, too, or bring it back in the target (gpdedup backup undelete)"))
 		default:
 			kept = append(kept, root)
 		}

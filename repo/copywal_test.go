@@ -181,3 +181,42 @@ func TestCopyWALOfAnotherCluster(t *testing.T) {
 		t.Errorf("%v, %+v", err, report)
 	}
 }
+
+// FuzzResealWAL: whatever somebody with the key has sealed as metadata, what comes out of
+// it opens, or it is damaged or newer.
+func FuzzResealWAL(f *testing.F) {
+	from, to := newTestRepo(f, mem.New(), Secret{}, Options{}), newTestRepo(f, mem.New(), Secret{Password: "x"}, Options{})
+	key := segmentKey("000000010000000000000001")
+	good := make([]byte, 200)
+	good[0] = 1
+	hash := digest.Sum([]byte("a file"))
+	copy(good[48:], hash[:])
+	le := binary.LittleEndian
+	le.PutUint64(good[40:], 6)
+	le.PutUint32(good[80:], 1<<20)
+	le.PutUint32(good[84:], 1)
+	le.PutUint32(good[88:], 7+seal.Overhead)
+	f.Add(good, []byte("\x00a file"))
+	f.Add([]byte{2}, []byte{})
+	f.Add([]byte{1, 0, 1}, []byte("x"))
+	f.Fuzz(func(t *testing.T, meta, piece []byte) {
+		s, err := from.keys.NewObject(seal.WAL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := make([]byte, 4032)
+		copy(plain, meta)
+		object := s.Seal(s.Header[:], 0, []byte(key), plain)
+		object = s.Seal(object, 1, []byte(key), piece)
+		out, err := resealWAL(from, to, key, object)
+		if err != nil {
+			if !isUnusable(err) {
+				t.Errorf("error wraps no sentinel: %v", err)
+			}
+			return
+		}
+		if _, got, err := to.openWALMeta(key, out); err != nil || !bytes.Equal(got, plain) {
+			t.Errorf("what was sealed does not open: %v", err)
+		}
+	})
+}
