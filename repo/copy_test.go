@@ -68,7 +68,7 @@ func newCopyPair(t *testing.T, shared bool, days int) *copyPair {
 	p := &copyPair{a: mem.New(), b: mem.New(), content: make(map[Name][]byte), keyA: newKey(t), keyB: newKey(t)}
 	p.from = newTestRepo(t, p.a, p.keyA, Options{Limits: testLimits, Delta: DeltaOn})
 	p.to = newCopyTarget(t, p.b, p.keyB, p.from, shared)
-	data := randomText(1, 1<<20)
+	data := randomText(1, 512<<10)
 	var before []Name
 	for day := range days {
 		ts := fmt.Sprintf("202611%02d000000", day+1)
@@ -82,8 +82,8 @@ func newCopyPair(t *testing.T, shared bool, days int) *copyPair {
 		before = []Name{big}
 		add(backupName(ts, "gpbackup_"+ts+"_config.yaml"), []byte("timestamp: "+ts), WriteOptions{})
 		add(backupName(ts, "gpbackup_1_"+ts+"_1"), nil, WriteOptions{})
-		add(backupName(ts, "gpbackup_0_"+ts+"_2.gz"), randomText(7, 200<<10), takenOff(manifest.Gzip, 0))
-		add(Name{Named, "web", "log", fmt.Sprint("v", day)}, randomText(uint64(day), 300<<10), WriteOptions{})
+		add(backupName(ts, "gpbackup_0_"+ts+"_2.gz"), randomText(7, 100<<10), takenOff(manifest.Gzip, 0))
+		add(Name{Named, "web", "log", fmt.Sprint("v", day)}, randomText(uint64(day), 100<<10), WriteOptions{})
 		add(Name{Base, "web", "0", "base" + ts}, randomText(uint64(100+day), 100<<10), WriteOptions{})
 		data = scattered(uint64(day), data, 3000)
 	}
@@ -235,7 +235,7 @@ func TestCopyConflicts(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		p := newCopyPair(t, shared, 3)
 		big := func(day string) Name { return backupName("202611"+day+"000000", "gpbackup_0_202611"+day+"000000_1") }
-		put(t, p.to, big("01"), randomText(99, 1<<20), WriteOptions{})
+		put(t, p.to, big("01"), randomText(99, 512<<10), WriteOptions{})
 		if err := errors.Join(p.from.Delete(ctx, big("02")), p.to.Delete(ctx, big("03"))); err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +245,7 @@ func TestCopyConflicts(t *testing.T) {
 			!slices.Equal(report.Deleted, []string{"gp/default/20261102000000"}) {
 			t.Fatalf("shared %v: %v, %+v", shared, err, report)
 		}
-		if got := restored(t, p.to, big("01")); !bytes.Equal(got, randomText(99, 1<<20)) {
+		if got := restored(t, p.to, big("01")); !bytes.Equal(got, randomText(99, 512<<10)) {
 			t.Error("what was there is not what it was")
 		}
 		delete(p.content, big("01"))
@@ -275,7 +275,7 @@ func TestCopyGoesOn(t *testing.T) {
 				puts++
 			}
 		}
-		for at := 0; at < puts; at += 1 + puts/8 {
+		for at := 0; at < puts; at += 1 + puts/5 {
 			crashed := p.b.Clone()
 			var n atomic.Int64
 			crashed.SetHook(func(op, key string) mem.Fault {
@@ -370,7 +370,7 @@ func TestCopyOfDamage(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		p := newCopyPair(t, shared, 3)
 		ids := packs(p.a)
-		for i := 0; i < len(ids); i += 1 + len(ids)/5 {
+		for i := 0; i < len(ids); i += 1 + len(ids)/3 {
 			broken := p.a.Clone()
 			broken.Corrupt(packKey(ids[i]), mem.FlipBit(8*200))
 			from, err := Open(ctx, broken, "read", Options{Secret: p.keyA, Limits: testLimits})

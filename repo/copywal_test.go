@@ -109,9 +109,9 @@ func TestCopyWAL(t *testing.T) {
 		from := newTestRepo(t, a, keys[0], Options{})
 		to := newTestRepo(t, b, keys[1], Options{})
 		content := map[string][]byte{
-			segmentKey("000000010000000000000001"):                     randomText(1, 16<<20),
+			segmentKey("000000010000000000000001"):                     randomText(1, 2<<20),
 			segmentKey("000000010000000000000002"):                     bytes.Repeat([]byte{0}, 1<<20),
-			segmentKey("000000010000000000000003.partial"):             randomText(2, 3<<20+5),
+			segmentKey("000000010000000000000003.partial"):             randomText(2, 1<<20+5),
 			"wal/default/0/" + walEpoch + "/00000002/00000002.history": []byte("1\t0/1\tbefore\n"),
 			"wal/web/-1/" + walEpoch + "/00000002/00000002.history":    nil,
 			"wal/default/0/" + walEpoch + "/00000001/000000010.backup": randomText(3, 300),
