@@ -81,9 +81,9 @@ func (e *CopyError) Unwrap() []error {
 const (
 	// copyStreams is how many streams are copied at once, as long as they are short.
 	copyStreams = 8
-	// copyWindow bounds the content of the streams that are copied at once, in bytes,
+	// copyContent bounds the content of the streams that are copied at once, in bytes,
 	// unless it is a single one.
-	copyWindow = 32 << 20
+	copyContent = 32 << 20
 	// copyKept bounds the manifests that are kept in memory from when their lengths
 	// were asked for until they are copied: each, and all, in bytes as they are stored.
 	copyKeptEach, copyKept = 32 << 10, 32 << 20
@@ -106,15 +106,16 @@ const (
 // not keep the rest from being copied: then the error is a *CopyError. Any other error
 // ended the copy. The report is never nil.
 func Copy(ctx context.Context, from, to *Repo, o CopyOptions) (*CopyReport, error) {
-	c := &copier{
+	c := &transfer{
 		from: from, to: to, o: o, shared: from.keys.SharesNames(to.keys) && from.config.Chunks == to.config.Chunks,
-		window: semaphore.NewWeighted(copyWindow), there: make(map[Name]bool), series: make(map[string][]Name),
+		window: semaphore.NewWeighted(copyContent), there: make(map[Name]bool), series: make(map[string][]Name),
 		source: from.newFetcher(), seen: make(map[digest.ID]bool),
 	}
 	c.report = CopyReport{
 		From: from.config.IDHex, To: to.config.IDHex, SharedChunks: c.shared, DryRun: o.DryRun,
 		Deleted: []string{}, Problems: []CopyProblem{},
 	}
+	defer c.source.close()
 	err := c.run(ctx)
 	slices.SortFunc(c.report.Problems, func(a, b CopyProblem) int { return strings.Compare(a.Object, b.Object) })
 	switch {
@@ -126,8 +127,8 @@ func Copy(ctx context.Context, from, to *Repo, o CopyOptions) (*CopyReport, erro
 	return &c.report, err
 }
 
-// copier is one run of Copy.
-type copier struct {
+// transfer is one run of Copy.
+type transfer struct {
 	from, to *Repo
 	o        CopyOptions
 	shared   bool
@@ -145,7 +146,7 @@ type copier struct {
 	seen      map[digest.ID]bool // by a dry run
 }
 
-func (c *copier) run(ctx context.Context) error {
+func (c *transfer) run(ctx context.Context) error {
 	if c.from.config.ID == c.to.config.ID {
 		return fmt.Errorf("%w: %s and %s are the same repository, or one is a plain copy of the other",
 			ErrUsage, c.from.st.Location(), c.to.st.Location())
@@ -171,7 +172,7 @@ func (c *copier) run(ctx context.Context) error {
 }
 
 // refresh brings the target's index cache on this host up to date.
-func (c *copier) refresh(ctx context.Context) error {
+func (c *transfer) refresh(ctx context.Context) error {
 	if !c.shared && c.unsettled == 0 || c.o.DryRun {
 		return ctx.Err()
 	}
@@ -186,7 +187,7 @@ func (c *copier) refresh(ctx context.Context) error {
 }
 
 // copyRoot copies the streams of a root, several at once.
-func (c *copier) copyRoot(ctx context.Context, root *copyRoot) error {
+func (c *transfer) copyRoot(ctx context.Context, root *copyRoot) error {
 	// It may have been deleted since it was listed, and a reader asks before it reads.
 	if deleted, err := c.from.Deleted(ctx, root.name); err != nil {
 		return err
@@ -221,7 +222,7 @@ func (c *copier) copyRoot(ctx context.Context, root *copyRoot) error {
 }
 
 // keepBack notes what concerns one stream alone, and returns what ends the copy.
-func (c *copier) keepBack(ctx context.Context, name Name, err error) error {
+func (c *transfer) keepBack(ctx context.Context, name Name, err error) error {
 	concerns := errors.Is(err, ErrConflict) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrNoStream) || isUnusable(err)
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -233,14 +234,14 @@ func (c *copier) keepBack(ctx context.Context, name Name, err error) error {
 	return nil
 }
 
-func (c *copier) problem(object string, err error) {
+func (c *transfer) problem(object string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.Problems = append(c.report.Problems, CopyProblem{object, err.Error(), err})
 }
 
 // copyItem copies one stream, or finds that it is there.
-func (c *copier) copyItem(ctx context.Context, item *copyItem, l *lookList) error {
+func (c *transfer) copyItem(ctx context.Context, item *copyItem, l *lookList) error {
 	m := item.manifest
 	item.manifest = nil
 	if m == nil {
@@ -257,7 +258,7 @@ func (c *copier) copyItem(ctx context.Context, item *copyItem, l *lookList) erro
 			return err
 		}
 	}
-	weight := int64(min(max(m.Length, 1), copyWindow))
+	weight := int64(min(max(m.Length, 1), copyContent))
 	if err := c.window.Acquire(ctx, weight); err != nil {
 		return err
 	}
@@ -280,7 +281,7 @@ func (c *copier) copyItem(ctx context.Context, item *copyItem, l *lookList) erro
 }
 
 // stored adds a stream to the report.
-func (c *copier) stored(m *manifest.Manifest, w WriteReport) {
+func (c *transfer) stored(m *manifest.Manifest, w WriteReport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w.AlreadyStored {
@@ -297,7 +298,7 @@ func (c *copier) stored(m *manifest.Manifest, w WriteReport) {
 }
 
 // advancer returns what is told how many bytes of one stream were dealt with so far.
-func (c *copier) advancer() func(int64) {
+func (c *transfer) advancer() func(int64) {
 	var last int64
 	return func(n int64) {
 		c.mu.Lock()
@@ -311,7 +312,7 @@ func (c *copier) advancer() func(int64) {
 }
 
 // cutAnew reads a stream and stores it as if it came from elsewhere.
-func (c *copier) cutAnew(ctx context.Context, name Name, m *manifest.Manifest, progress func(int64)) (WriteReport, error) {
+func (c *transfer) cutAnew(ctx context.Context, name Name, m *manifest.Manifest, progress func(int64)) (WriteReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r, w := io.Pipe()
@@ -337,6 +338,6 @@ func (c *copier) cutAnew(ctx context.Context, name Name, m *manifest.Manifest, p
 var errWriterGone = errors.New("nobody reads any more")
 
 // sourceOf says, in a copy that is cut anew, of which stream it is one.
-func (c *copier) sourceOf(m *manifest.Manifest) *manifest.Source {
+func (c *transfer) sourceOf(m *manifest.Manifest) *manifest.Source {
 	return &manifest.Source{Repository: c.from.config.IDHex, Identity: m.Identity.String()}
 }

@@ -24,7 +24,7 @@ import (
 // A delta travels as it is encoded. Its base gets a location in the target before it: one
 // that counts already, or a copy that comes before the delta in the packs.
 type chunkMover struct {
-	c        *copier
+	c        *transfer
 	w        *writer
 	m        *manifest.Manifest // in the source
 	finder   *finder            // in the target
@@ -64,7 +64,7 @@ type movePiece struct {
 const maxMovePieces = 1024
 
 // moveChunks stores a stream whose chunks have the same names in both repositories.
-func (c *copier) moveChunks(ctx context.Context, name Name, m *manifest.Manifest, progress func(int64)) (WriteReport, error) {
+func (c *transfer) moveChunks(ctx context.Context, name Name, m *manifest.Manifest, progress func(int64)) (WriteReport, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := &writer{
@@ -91,7 +91,7 @@ func (c *copier) moveChunks(ctx context.Context, name Name, m *manifest.Manifest
 }
 
 // moveInline returns the manifest of a stream that lies in its manifest, nil for others.
-func (c *copier) moveInline(w *writer, m *manifest.Manifest) (*manifest.Manifest, error) {
+func (c *transfer) moveInline(w *writer, m *manifest.Manifest) (*manifest.Manifest, error) {
 	if len(m.Leaves) > 0 {
 		return nil, nil
 	}
@@ -114,7 +114,7 @@ func (c *copier) moveInline(w *writer, m *manifest.Manifest) (*manifest.Manifest
 	return &manifest.Manifest{Length: m.Length, Identity: identity.Sum(), Table: manifest.Table{Rows: m.Table.Rows}, Inline: m.Inline}, nil
 }
 
-func (c *copier) movePacked(ctx context.Context, cancel context.CancelCauseFunc, w *writer, m *manifest.Manifest) (*manifest.Manifest, error) {
+func (c *transfer) movePacked(ctx context.Context, cancel context.CancelCauseFunc, w *writer, m *manifest.Manifest) (*manifest.Manifest, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	prev := w.openPrevious(ctx)
 	f, err := c.to.newFinder(ctx, prev, w.packs)
@@ -173,6 +173,11 @@ func (f *fetcher) eachRows(ctx context.Context, m *manifest.Manifest, fn func(*m
 
 // plan says for each row of the table whether the target has it.
 func (v *chunkMover) plan(ctx context.Context, t *manifest.Table) error {
+	// Where packs are known to be gone it says where the chunks are now.
+	t, err := v.c.source.rehint(ctx, t)
+	if err != nil {
+		return err
+	}
 	for i := range t.Rows {
 		row := &t.Rows[i]
 		p := v.lookUp(row, v.row)

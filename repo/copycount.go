@@ -12,7 +12,7 @@ import (
 const maxSeen = 8 << 20
 
 // count adds to the report what storing a stream would bring.
-func (c *copier) count(ctx context.Context, name Name, m *manifest.Manifest) error {
+func (c *transfer) count(ctx context.Context, name Name, m *manifest.Manifest) error {
 	if !c.shared {
 		// What of it is new shows only when it is cut.
 		c.mu.Lock()
@@ -45,7 +45,7 @@ func (c *copier) count(ctx context.Context, name Name, m *manifest.Manifest) err
 
 // chunkCount counts what one stream would bring.
 type chunkCount struct {
-	c                                   *copier
+	c                                   *transfer
 	finder                              *finder
 	chunks, newChunks, newBytes, stored uint64
 }
@@ -74,7 +74,7 @@ func (n *chunkCount) chunk(t *manifest.Table, row *manifest.Chunk, position int)
 }
 
 // firstSeen reports whether a chunk is seen for the first time.
-func (c *copier) firstSeen(id digest.ID) bool {
+func (c *transfer) firstSeen(id digest.ID) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.seen[id] {

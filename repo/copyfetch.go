@@ -28,6 +28,7 @@ func (v *chunkMover) fetch(ctx context.Context, r *moveRun) error {
 	// They are not where the manifest says: prune has moved them, or something is
 	// damaged. They are looked for as the repository stands now, still as they are
 	// encoded.
+	v.c.source.isStale() // the planner looks over what comes
 	t, found, err := v.moved(ctx, r.table, missing)
 	if err != nil || len(found) == 0 {
 		return err
@@ -156,7 +157,7 @@ type movedLocations struct {
 // find returns a location less deep than below, with a chain of bases that have
 // locations too; nil if there is none.
 func (l *movedLocations) find(ctx context.Context, id digest.ID, below int) (*place, error) {
-	locs, err := l.f.places(ctx, l.t, id)
+	locs, err := l.f.places(ctx, l.t, id, true)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func describeRoot(n Name) string {
 
 // plan lists both repositories and returns what is to be copied, the oldest of each
 // class first.
-func (c *copier) plan(ctx context.Context) ([]*copyRoot, error) {
+func (c *transfer) plan(ctx context.Context) ([]*copyRoot, error) {
 	items, err := c.chosen(ctx)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (r *copyRoot) age() string {
 }
 
 // chosen lists what of the source the options choose.
-func (c *copier) chosen(ctx context.Context) ([]Item, error) {
+func (c *transfer) chosen(ctx context.Context) ([]Item, error) {
 	if len(c.o.Timestamps) == 0 {
 		items, err := c.from.AllItems(ctx)
 		if err != nil || len(c.o.Namespaces) == 0 {
@@ -133,7 +133,7 @@ func (c *copier) chosen(ctx context.Context) ([]Item, error) {
 }
 
 // listTarget notes what the target holds of the namespaces and classes concerned.
-func (c *copier) listTarget(ctx context.Context, items []Item) error {
+func (c *transfer) listTarget(ctx context.Context, items []Item) error {
 	listed := make(map[string]bool)
 	for _, item := range items {
 		n := item.Name
@@ -158,7 +158,7 @@ func (c *copier) listTarget(ctx context.Context, items []Item) error {
 
 // withoutDeleted leaves out what is deleted in the source, and what cannot be stored
 // because it is deleted in the target.
-func (c *copier) withoutDeleted(ctx context.Context, roots []*copyRoot) ([]*copyRoot, error) {
+func (c *transfer) withoutDeleted(ctx context.Context, roots []*copyRoot) ([]*copyRoot, error) {
 	deletedIn := func(r *Repo) (map[string]bool, error) {
 		deleted := make(map[string]bool)
 		listed := make(map[string]bool)
@@ -209,7 +209,7 @@ func (c *copier) withoutDeleted(ctx context.Context, roots []*copyRoot) ([]*copy
 
 // skip leaves out what is deleted in the source. Whoever asked for it by name is told
 // that it was not copied.
-func (c *copier) skip(root *copyRoot) {
+func (c *transfer) skip(root *copyRoot) {
 	if len(c.o.Timestamps) > 0 {
 		c.problem(describeRoot(root.name), fmt.Errorf("%w in %s", ErrDeleted, c.from.st.Location()))
 		return
@@ -223,7 +223,7 @@ func (c *copier) skip(root *copyRoot) {
 const planReaders = 8
 
 // measure asks how long the streams are that are to be copied.
-func (c *copier) measure(ctx context.Context, roots []*copyRoot) error {
+func (c *transfer) measure(ctx context.Context, roots []*copyRoot) error {
 	if c.o.Progress == nil {
 		return nil
 	}
@@ -269,7 +269,7 @@ func byAge(a, b Name) int {
 }
 
 // repeats notes that the target holds a stream, which later ones of its series repeat.
-func (c *copier) repeats(n Name) {
+func (c *transfer) repeats(n Name) {
 	key := seriesOf(n)
 	at, known := slices.BinarySearchFunc(c.series[key], n, byAge)
 	if !known {
@@ -282,7 +282,7 @@ const maxCopyPrevious = 3
 
 // previous names the streams of the target that the stream probably repeats: those
 // before it in its series, the newest first.
-func (c *copier) previous(n Name) []Name {
+func (c *transfer) previous(n Name) []Name {
 	series := c.series[seriesOf(n)]
 	at, _ := slices.BinarySearchFunc(series, n, byAge)
 	before := slices.Clone(series[max(0, at-maxCopyPrevious):at])
@@ -303,7 +303,7 @@ type lookItem struct {
 
 // compare reports whether the target's stream of that name is the same as m, and if so
 // puts it on the list. Where that cannot be told without reading the stream, it is not.
-func (c *copier) compare(ctx context.Context, name Name, m *manifest.Manifest, l *lookList) (same bool, err error) {
+func (c *transfer) compare(ctx context.Context, name Name, m *manifest.Manifest, l *lookList) (same bool, err error) {
 	held, err := c.to.readManifest(ctx, name.Key())
 	if isNotExist(err) {
 		return false, nil
@@ -336,7 +336,7 @@ func (c *copier) compare(ctx context.Context, name Name, m *manifest.Manifest, l
 // lookAtAll takes the look that makes a success of "stored already", for the streams of
 // one root together: their manifests were read before it, so all are visible, which is
 // what the look must come after.
-func (c *copier) lookAtAll(ctx context.Context, l *lookList) error {
+func (c *transfer) lookAtAll(ctx context.Context, l *lookList) error {
 	if len(l.streams) == 0 {
 		return nil
 	}
@@ -367,7 +367,7 @@ func (c *copier) lookAtAll(ctx context.Context, l *lookList) error {
 }
 
 // lookAt settles one of the streams that were there.
-func (c *copier) lookAt(ctx context.Context, gc *gcState, s lookItem, bad map[digest.ID]bool) error {
+func (c *transfer) lookAt(ctx context.Context, gc *gcState, s lookItem, bad map[digest.ID]bool) error {
 	if gc.tombstones[s.name.root()] || gc.roots[s.name.root()] {
 		return ErrDeleted
 	}

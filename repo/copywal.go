@@ -23,7 +23,7 @@ var pointKey = regexp.MustCompile(`^wal/[^/]+/restorepoints/[^/]+$`)
 
 // copyWAL copies the WAL archives, object by object: each is complete in itself. The marks
 // of standbys are not copied, for no standby reads from the target.
-func (c *copier) copyWAL(ctx context.Context) error {
+func (c *transfer) copyWAL(ctx context.Context) error {
 	held := make(map[string]bool)
 	epochs := make(map[string]map[string]bool) // of the target, by namespace and content
 	err := c.listWAL(ctx, c.to, func(info storage.Info) {
@@ -72,7 +72,7 @@ func (c *copier) copyWAL(ctx context.Context) error {
 	return nil
 }
 
-func (c *copier) listWAL(ctx context.Context, r *Repo, fn func(storage.Info)) error {
+func (c *transfer) listWAL(ctx context.Context, r *Repo, fn func(storage.Info)) error {
 	prefixes := []string{walPrefix}
 	if len(c.o.Namespaces) > 0 {
 		prefixes = nil
@@ -100,7 +100,7 @@ func splitWAL(key string) (archive, epoch string) {
 
 // withoutForeign leaves out the WAL of a cluster that the target does not know where it
 // keeps the WAL of one that the source does not know: two clusters share a namespace.
-func (c *copier) withoutForeign(files []storage.Info, held map[string]map[string]bool, ours map[string]bool) []storage.Info {
+func (c *transfer) withoutForeign(files []storage.Info, held map[string]map[string]bool, ours map[string]bool) []storage.Info {
 	refused := make(map[string]bool)
 	var kept []storage.Info
 	for _, info := range files {
@@ -126,7 +126,7 @@ func (c *copier) withoutForeign(files []storage.Info, held map[string]map[string
 }
 
 // keepBackWAL is keepBack for what has no stream's name.
-func (c *copier) keepBackWAL(ctx context.Context, key string, err error) error {
+func (c *transfer) keepBackWAL(ctx context.Context, key string, err error) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
@@ -143,9 +143,9 @@ func (c *copier) keepBackWAL(ctx context.Context, key string, err error) error {
 const maxWALObject = 1<<30 + 1<<20
 
 // copyWALObject copies one object, or finds that it is there.
-func (c *copier) copyWALObject(ctx context.Context, info storage.Info, there bool) error {
+func (c *transfer) copyWALObject(ctx context.Context, info storage.Info, there bool) error {
 	point := pointKey.MatchString(info.Key)
-	weight := min(max(info.Size, 1), copyWindow)
+	weight := min(max(info.Size, 1), copyContent)
 	if err := c.window.Acquire(ctx, weight); err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (c *copier) copyWALObject(ctx context.Context, info storage.Info, there boo
 	return err
 }
 
-func (c *copier) copiedWAL(n int64) {
+func (c *transfer) copiedWAL(n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.WALFiles++
@@ -187,7 +187,7 @@ func (c *copier) copiedWAL(n int64) {
 }
 
 // compareWAL reports whether both repositories have the same under the key.
-func (c *copier) compareWAL(ctx context.Context, key string, point bool) error {
+func (c *transfer) compareWAL(ctx context.Context, key string, point bool) error {
 	describe := describeWAL
 	if point {
 		describe = describeDocument

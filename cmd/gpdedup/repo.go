@@ -21,6 +21,7 @@ type RepoCmd struct {
 	Stats RepoStatsCmd `cmd:"" help:"Say how much it holds and what that takes."`
 	Check RepoCheckCmd `cmd:"" help:"Look for damage."`
 	Copy  RepoCopyCmd  `cmd:"" help:"Copy backups, streams and WAL to another repository."`
+	Prune RepoPruneCmd `cmd:"" help:"Free the space of what was deleted."`
 }
 
 // RepoInfoCmd is gpdedup repo info.
