@@ -718,3 +718,29 @@ func TestInitSharing(t *testing.T) {
 		}
 	}
 }
+
+// TestCopyAndPrune: a source whose packs were rewritten, and a target that is pruned
+// between copies.
+func TestCopyAndPrune(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		p := newCopyPair(t, shared, 4)
+		mustCopy(t, p.from, p.to, CopyOptions{Timestamps: []string{"20261101000000", "20261102000000"}, Namespaces: []string{"default"}})
+		first := backupName("20261101000000", "x")
+		for _, r := range []*Repo{p.from, p.to} {
+			err := r.Delete(ctx, first)
+			if err == nil {
+				_, err = r.Prune(ctx, PruneOptions{RepackSmall: true})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range p.content {
+			if n.Group == first.Group {
+				delete(p.content, n)
+			}
+		}
+		mustCopy(t, p.from, p.to, CopyOptions{})
+		p.same(t, nil)
+	}
+}
