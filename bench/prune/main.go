@@ -198,8 +198,8 @@ func (k keeper) measure(tables []string) (f figures, err error) {
 		}
 	}
 	f.stored = treeSize(k.repo)
-	for i := len(deleted) - 1; i >= 0; i-- { // from the last, so that numbers of lines stay
-		if err := k.delete(deleted[i]); err != nil {
+	for _, d := range deleted { // the oldest first: it is the last of a list
+		if err := k.delete(d); err != nil {
 			return f, err
 		}
 	}
