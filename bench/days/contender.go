@@ -106,6 +106,9 @@ func path(name string, day int) string {
 // peers are the other programs that are installed, with repositories of their own for
 // what is named.
 func (w *world) peers(what string) (out []*contender) {
+	if w.alone {
+		return nil
+	}
 	for _, p := range []struct {
 		name       string
 		env        []string

@@ -25,6 +25,7 @@ type settings struct {
 	source   string
 	rows     int
 	days     int
+	alone    bool
 	dir      string
 	keep     bool
 	document string
@@ -36,6 +37,7 @@ func main() {
 	flag.StringVar(&s.source, "source", "tablegen", "what makes the table: tablegen or postgres")
 	flag.IntVar(&s.rows, "rows", 1_500_000, "rows of the table on the first day, about 157 bytes each")
 	flag.IntVar(&s.days, "days", 0, "days to simulate; default: 30, and 5 with postgres; restic and borg see the first five")
+	flag.BoolVar(&s.alone, "alone", false, "leave restic and borg out")
 	flag.StringVar(&s.dir, "dir", "", "where to work; default: a temporary directory")
 	flag.BoolVar(&s.keep, "keep", false, "leave what was made, for a closer look")
 	flag.StringVar(&s.document, "update", "", "the document whose section between this source's markers is replaced")
@@ -68,7 +70,7 @@ func run(s settings) (string, error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	w := &world{gpdedup: s.gpdedup, dir: dir}
+	w := &world{gpdedup: s.gpdedup, dir: dir, alone: s.alone}
 	switch s.source {
 	case "tablegen":
 		s.days = cmp.Or(s.days, 30)

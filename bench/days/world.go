@@ -13,7 +13,10 @@ import (
 )
 
 // world is the directory that everything lies in.
-type world struct{ gpdedup, dir string }
+type world struct {
+	gpdedup, dir string
+	alone        bool // without peers
+}
 
 // source makes the table.
 type source interface {
