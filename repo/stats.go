@@ -31,10 +31,10 @@ type RootStats struct {
 	Deleted   bool      `json:"deleted,omitempty"`
 	Time      time.Time `json:"time"` // of the newest stream, by the storage's clock
 	Streams   int       `json:"streams"`
-	Logical   uint64    `json:"logical_bytes"`     // what a restore gives
-	New       uint64    `json:"new_bytes"`         // of it, what the repository did not have
-	Delta     uint64    `json:"delta_bytes"`       // of the new, what was stored as deltas against similar chunks
-	Stored    uint64    `json:"stored_bytes"`      // what was put for it: packs, fragments, manifests
+	Logical   uint64    `json:"logical_bytes"` // what a restore gives
+	New       uint64    `json:"new_bytes"`     // of it, what the repository did not have
+	Delta     uint64    `json:"delta_bytes"`   // of the new, what was stored as deltas against similar chunks
+	Stored    uint64    `json:"stored_bytes"`  // what was put for it: packs, fragments, manifests
 
 	NewChunks   uint64 `json:"new_chunks"`   // that the repository did not have
 	DeltaChunks uint64 `json:"delta_chunks"` // of the new, stored as deltas

@@ -115,12 +115,16 @@ func (w *world) peers(what string) (out []*contender) {
 		init, args []string
 	}{
 		{
-			"restic", []string{"RESTIC_REPOSITORY=" + w.dir + "/restic-" + what, "RESTIC_PASSWORD=x", "RESTIC_CACHE_DIR=" + w.dir + "/restic.cache"},
-			[]string{"restic", "init"}, []string{"sh", "-c", `restic -q backup --stdin --stdin-filename table <"$1"`},
+			"restic",
+			[]string{"RESTIC_REPOSITORY=" + w.dir + "/restic-" + what, "RESTIC_PASSWORD=x", "RESTIC_CACHE_DIR=" + w.dir + "/restic.cache"},
+			[]string{"restic", "init"},
+			[]string{"sh", "-c", `restic -q backup --stdin --stdin-filename table <"$1"`},
 		},
 		{
-			"borg", []string{"BORG_REPO=" + w.dir + "/borg-" + what, "BORG_PASSPHRASE=x", "BORG_BASE_DIR=" + w.dir + "/borg.base"},
-			[]string{"borg", "init", "-e", "repokey-blake2"}, []string{"sh", "-c", `borg create -C zstd,1 "::$0" - <"$1"`},
+			"borg",
+			[]string{"BORG_REPO=" + w.dir + "/borg-" + what, "BORG_PASSPHRASE=x", "BORG_BASE_DIR=" + w.dir + "/borg.base"},
+			[]string{"borg", "init", "-e", "repokey-blake2"},
+			[]string{"sh", "-c", `borg create -C zstd,1 "::$0" - <"$1"`},
 		},
 	} {
 		if _, err := exec.LookPath(p.name); err != nil {
