@@ -19,11 +19,11 @@ type content interface {
 	close()
 }
 
-// wrapping says what a stream of that name is to be.
 // Named reports whether a stream of that name is looked at: whether it is named .gz or
 // .zst.
 func Named(name string) bool { return wrapping(name) != manifest.Plain }
 
+// wrapping says what a stream of that name is to be.
 func wrapping(name string) manifest.Wrapping {
 	switch {
 	case strings.HasSuffix(name, ".gz"):
