@@ -56,9 +56,12 @@ func found(c *contender, from, to int) string {
 	return fmt.Sprintf("%.1f %% of %d", 100*float64(deltas)/float64(changed), changed)
 }
 
-func reportRestores(restores [2]time.Duration, days int) string {
-	return fmt.Sprintf("\nThe restore of day %d takes %.2f times that of day 1 (%.2f s and %.2f s, the best of five by turns).\n",
-		days, restores[1].Seconds()/restores[0].Seconds(), restores[1].Seconds(), restores[0].Seconds())
+func reportRestores(r [2]restored, days int) string {
+	times := func(first, last time.Duration) string {
+		return fmt.Sprintf("%.2f times that of day 1 (%.2f s and %.2f s", last.Seconds()/first.Seconds(), last.Seconds(), first.Seconds())
+	}
+	return fmt.Sprintf("\nThe restore of day %d takes %s, the best of five by turns), and in processor time %s).\n",
+		days, times(r[0].time, r[1].time), times(r[0].processor, r[1].processor))
 }
 
 func reportGrown(grown *contender) string {
