@@ -43,7 +43,10 @@ type Globals struct {
 	compression compress.Level // of --config, as are the next
 	delta       repo.DeltaMode
 	concurrency int
-	log         *slog.Logger
+	// keepWrapping has compressed streams stored as they come, unless a flag says
+	// otherwise.
+	keepWrapping bool
+	log          *slog.Logger
 }
 
 // Context ends when the process is asked to end.
@@ -191,6 +194,7 @@ type settings struct {
 	Compression               compress.Level
 	Delta                     repo.DeltaMode
 	Concurrency               int
+	KeepWrapping              bool
 }
 
 // fill takes what is still open from s. The ways to give the key count as one.
@@ -212,6 +216,7 @@ func (g *Globals) fill(s settings) {
 	if g.delta == "" {
 		g.delta = s.Delta
 	}
+	g.keepWrapping = g.keepWrapping || s.KeepWrapping
 	if g.concurrency == 0 {
 		g.concurrency = s.Concurrency
 	}
