@@ -35,7 +35,9 @@ func (c *checker) checkDeltas(ctx context.Context) error {
 		c.mu.Lock()
 		c.total += tree.Bytes()
 		c.mu.Unlock()
-		if err := d.run(ctx); err != nil {
+		err := d.run(ctx)
+		d.f.close()
+		if err != nil {
 			return fmt.Errorf("check deltas: %w", err)
 		}
 		c.cat.Ask()

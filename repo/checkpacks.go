@@ -277,6 +277,7 @@ func (c *checker) readChunks(read *packRead, object []byte) error {
 		return err
 	}
 	f := c.r.newFetcher()
+	defer f.close()
 	namer := c.r.keys.Namer()
 	var first error
 	read.dir.Locations(pack.FirstOffset, func(id digest.ID, loc index.Location) {

@@ -100,7 +100,7 @@ type relocation struct {
 	found   locations
 	safe    map[safeKey]bool // chunks already looked for in the index
 	present map[digest.ID]bool
-	done    map[digest.ID]bool
+	done    map[digest.ID]int // chunks that were copied: how deep they lie now
 	builder *pack.Builder
 	written []index.Pack
 }
@@ -108,8 +108,9 @@ type relocation struct {
 func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, bad map[digest.ID]bool) error {
 	l := &relocation{
 		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
-		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
+		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]int),
 	}
+	defer l.fetcher.close()
 	// First which chunks, with their bases, are concerned; then where the index
 	// has them; and only what it does not have is copied.
 	concerned := make(map[digest.ID]bool)
@@ -131,7 +132,7 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	}
 	err = l.fetcher.eachTable(ctx, m, func(t *manifest.Table) error {
 		for i := range t.Rows {
-			if err := l.settle(ctx, t, &t.Rows[i]); err != nil {
+			if err := l.settle(ctx, t, &t.Rows[i], index.MaxDepth+1); err != nil {
 				return err
 			}
 		}
@@ -162,20 +163,25 @@ func (l *relocation) isBad(id digest.ID) bool {
 	return bad
 }
 
-// settle makes sure that a chunk, and before it its base, has a safe location.
-func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk) error {
+// settle makes sure that a chunk has a safe location that lies less deep than below. If it
+// stays where the manifest says, or is copied as it is there, its base needs one first. A
+// chunk that a collector has encoded anew may have one that does not need that base, which
+// may be gone for good.
+func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk, below int) error {
+	key := safeKey{c.ID, below}
+	moves := c.Pack != manifest.InlinePack && l.isBad(t.Packs[c.Pack].ID)
+	if depth, copied := l.done[c.ID]; moves && (copied && depth < below || l.safeInIndex(ctx, key)) {
+		return nil
+	}
 	if c.Base != 0 {
-		if err := l.settle(ctx, t, &t.Bases[c.Base-1]); err != nil {
+		if err := l.settle(ctx, t, &t.Bases[c.Base-1], int(c.Depth)); err != nil {
 			return err
 		}
 	}
-	if c.Pack == manifest.InlinePack || !l.isBad(t.Packs[c.Pack].ID) || l.done[c.ID] {
+	if !moves {
 		return nil
 	}
-	l.done[c.ID] = true
-	if l.safeInIndex(ctx, safeKey{c.ID, index.MaxDepth + 1}) {
-		return nil
-	}
+	l.done[c.ID] = int(c.Depth)
 	return l.copyOut(ctx, t.Packs[c.Pack], c, t)
 }
 

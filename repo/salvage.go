@@ -172,6 +172,7 @@ func (x *repairer) hints(ctx context.Context) error {
 		return nil
 	}
 	f := x.r.newFetcher()
+	defer f.close()
 	for _, info := range x.c.streams {
 		m, err := x.r.readManifest(ctx, info.Key)
 		if err == nil {

@@ -16,10 +16,13 @@ import (
 
 // RepoCmd is the group gpdedup repo.
 type RepoCmd struct {
-	Init  RepoInitCmd  `cmd:"" help:"Make a repository."`
-	Info  RepoInfoCmd  `cmd:"" help:"Say what a repository is."`
-	Stats RepoStatsCmd `cmd:"" help:"Say how much it holds and what that takes."`
-	Check RepoCheckCmd `cmd:"" help:"Look for damage."`
+	Init   RepoInitCmd   `cmd:"" help:"Make a repository."`
+	Info   RepoInfoCmd   `cmd:"" help:"Say what a repository is."`
+	Stats  RepoStatsCmd  `cmd:"" help:"Say how much it holds and what that takes."`
+	Check  RepoCheckCmd  `cmd:"" help:"Look for damage."`
+	Repair RepoRepairCmd `cmd:"" help:"Save what can be saved of what is damaged."`
+	Copy   RepoCopyCmd   `cmd:"" help:"Copy backups, streams and WAL to another repository."`
+	Prune  RepoPruneCmd  `cmd:"" help:"Free the space of what was deleted."`
 }
 
 // RepoInfoCmd is gpdedup repo info.

@@ -161,19 +161,7 @@ func writeCheck(w io.Writer, report *checkReport) {
 			say(w, "    needed by %s", s)
 		}
 	}
-	for i := range report.Affected {
-		a := &report.Affected[i]
-		what := slices.Concat(a.Tables, a.Streams)
-		more := ""
-		if len(what) > manyTables {
-			more = fmt.Sprintf(" and %d more", len(what)-manyTables)
-			what = what[:manyTables]
-		}
-		say(w, "concerned: %s %s: %s%s", a.Namespace, a.Timestamp, strings.Join(what, ", "), more)
-		if a.Reason != "" {
-			say(w, "    %s", a.Reason)
-		}
-	}
+	writeAffected(w, report.Affected)
 	for _, text := range report.Warnings {
 		say(w, "warning: %s", text)
 	}
@@ -191,5 +179,22 @@ func writeCheck(w io.Writer, report *checkReport) {
 		say(w, "%s of %d never read whole by a check", count(report.NeverRead, "pack"), report.Packs)
 	case report.OldestRead != nil && report.NeverRead == 0:
 		say(w, "every pack was read whole since %s", formatTime(*report.OldestRead))
+	}
+}
+
+// writeAffected says which tables of which backups damage is about.
+func writeAffected(w io.Writer, list []backups.Affected) {
+	for i := range list {
+		a := &list[i]
+		what := slices.Concat(a.Tables, a.Streams)
+		more := ""
+		if len(what) > manyTables {
+			more = fmt.Sprintf(" and %d more", len(what)-manyTables)
+			what = what[:manyTables]
+		}
+		say(w, "concerned: %s %s: %s%s", a.Namespace, a.Timestamp, strings.Join(what, ", "), more)
+		if a.Reason != "" {
+			say(w, "    %s", a.Reason)
+		}
 	}
 }

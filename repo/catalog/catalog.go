@@ -297,14 +297,20 @@ func (c *Catalog) good(r *row) bool {
 }
 
 // Healed reports whether a mark of a lost chunk has done its work: copies made since
-// are all that there is, or nothing needs the chunk.
+// are all that there is, or nothing needs the chunk. A delta that was lost because its base
+// was, is good again when that is; one that is damaged itself lies in a condemned pack.
 func (c *Catalog) Healed(id digest.ID) bool {
 	run := c.find(KeyOf(id))
 	if len(run) == 0 {
 		return false // whoever roots it would not find it
 	}
 	for i := range run {
-		if p := &c.Packs[run[i].pack]; p.First && !c.good(&run[i]) {
+		r := &run[i]
+		p := &c.Packs[r.pack]
+		if !p.First || c.good(r) {
+			continue
+		}
+		if r.flags&isDelta == 0 || p.Condemned || !c.placed(r.base, int(r.depth)) {
 			return false
 		}
 	}
