@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/storage/mem"
 )
 
@@ -77,6 +78,30 @@ func (w *repairWorld) broken(r *Repo) map[Name]bool {
 		}
 	}
 	return out
+}
+
+// allNamed checks that every pack is named by a fragment.
+func (w *repairWorld) allNamed(r *Repo) {
+	w.Helper()
+	named := make(map[digest.ID]bool)
+	listed, err := r.listFragments(ctx)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, f := range listed {
+		list, err := r.loadFragment(ctx, f.ID)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for i := range list {
+			named[list[i].ID] = true
+		}
+	}
+	for _, id := range packs(w.st) {
+		if !named[id] {
+			w.Errorf("no fragment names %s", packKey(id))
+		}
+	}
 }
 
 // leafy reports whether a stream's list is cut into leaf lists.
@@ -188,6 +213,9 @@ func (w *repairWorld) repair(key, how string, readData bool) {
 		if _, err := r.Repair(ctx, all); err != nil { // before that no backup succeeds
 			w.Fatal(err)
 		}
+	}
+	if strings.HasPrefix(key, indexPrefix) {
+		w.allNamed(r)
 	}
 	for name := range w.broken(r) {
 		if !bad[name] {
