@@ -51,7 +51,7 @@ const (
 )
 
 // topics are what --only chooses from, in the order of the report.
-var topics = []string{"small", "memory", "speed"}
+var topics = []string{"small", "memory", "speed", "check"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -140,7 +140,7 @@ func run(ctx context.Context, set settings) (err error) {
 	if err != nil {
 		return err
 	}
-	steps := map[string]func(context.Context) error{"small": b.small, "memory": b.memory, "speed": b.speed}
+	steps := map[string]func(context.Context) error{"small": b.small, "memory": b.memory, "speed": b.speed, "check": b.check}
 	for _, topic := range topics {
 		if slices.Contains(set.only, topic) {
 			if err := steps[topic](ctx); err != nil {
