@@ -79,7 +79,7 @@ func (s *Server) run(t testing.TB, args []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	cmd := exec.Command(binary(t), args...)
+	cmd := exec.Command(program(t), args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	in, err := cmd.StdinPipe() // closed with this process, and then the server ends
@@ -174,8 +174,8 @@ func (s *Server) Client(t testing.TB) *minio.Core {
 	return client
 }
 
-// binary returns the path of the server's program, and builds it if need be.
-func binary(t testing.TB) string {
+// program returns the path of the server's program, and builds it if need be.
+func program(t testing.TB) string {
 	t.Helper()
 	root, err := moduleRoot()
 	if err != nil {

@@ -1,0 +1,50 @@
+package s3_test
+
+import (
+	"crypto/rand"
+	"strings"
+	"testing"
+
+	"github.com/gpdedup/gpdedup/storage"
+	"github.com/gpdedup/gpdedup/storage/s3"
+	"github.com/gpdedup/gpdedup/storage/s3/s3test"
+	"github.com/gpdedup/gpdedup/storage/storagetest"
+)
+
+// open opens the server's bucket under the prefix, for tests that expect success at
+// the first try.
+func open(t *testing.T, server *s3test.Server, prefix string, traits s3.Traits) *s3.Store {
+	t.Helper()
+	st, err := s3.Open(s3.Options{
+		Bucket: server.Bucket, Prefix: prefix, Endpoint: server.Endpoint, Region: server.Region, CAFile: server.CAFile,
+		AccessKey: server.AccessKey, SecretKey: server.SecretKey, Unique: []string{"packs", "index"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.SetTraits(traits)
+	t.Cleanup(func() { _ = st.Close() })
+	return st
+}
+
+func fresh() string { return "p/" + strings.ToLower(rand.Text()) }
+
+var probed = s3.Traits{ConditionalPut: s3.Yes, CRC32C: s3.Yes}
+
+func TestConformance(t *testing.T) {
+	t.Run("Versitygw", func(t *testing.T) {
+		server := s3test.Start(t)
+		storagetest.Run(t, func(t *testing.T) storage.Storage { return open(t, server, fresh(), probed) })
+	})
+	t.Run("Unprobed", func(t *testing.T) {
+		server := s3test.StartFake(t)
+		storagetest.Run(t, func(t *testing.T) storage.Storage { return open(t, &server.Server, fresh(), s3.Traits{}) })
+	})
+	t.Run("WholeBucketTinyPages", func(t *testing.T) {
+		storagetest.Run(t, func(t *testing.T) storage.Storage {
+			server := s3test.StartFake(t)
+			server.Conditions, server.PageSize = s3test.Required, 7
+			return open(t, &server.Server, "", probed)
+		})
+	})
+}

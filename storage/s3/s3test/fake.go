@@ -1,0 +1,342 @@
+package s3test
+
+import (
+	"bytes"
+	"crypto/md5" //nolint:gosec // S3's entity tags
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Condition is what a fake makes of If-None-Match: * on a PUT.
+type Condition int
+
+// What servers make of it.
+const (
+	Atomic   Condition = iota // obeys
+	Required                  // obeys, and refuses a PUT without it, as a bucket policy can
+	Ignored                   // replaces, without a word
+	Refused                   // answers 501
+	Racy                      // obeys, but does not see what was put a moment ago
+)
+
+// Fault is what goes wrong with one request. The zero Fault is nothing.
+type Fault struct {
+	Block <-chan struct{} // first wait for this, or the end of the request
+
+	Cut      bool   // close the connection instead of an answer, before any effect
+	Status   int    // answer this instead, before any effect
+	Code     string // of the error; with Status
+	Region   string // x-amz-bucket-region; with Status
+	Plain    bool   // no S3 error but a web page; with Status
+	Lost     bool   // have the effect, then close the connection
+	Torn     bool   // send half of the body, then close the connection
+	FlipBody bool   // send the body with a wrong bit
+	Empty    bool   // answer 200 with a web page
+}
+
+// Fake is an S3 server within the test's process, with the faults that real ones
+// have. It looks at the access key, not at the signature.
+type Fake struct {
+	Server // UserKey works like AccessKey; there are no policies
+
+	Conditions Condition
+	PageSize   int           // keys in a page of a listing; 0: 1000
+	Unverified bool          // does not look at checksums
+	Late       int           // a listing does not show the last so many objects
+	NoDelete   bool          // refuses DELETE
+	Skew       time.Duration // of its clock
+	// Hook decides on the fault of each request; nil: none. kind is "PUT", "GET",
+	// "HEAD", "DELETE" or "LIST", key the object's name or the prefix.
+	Hook func(kind, key string) Fault
+
+	mu      sync.Mutex
+	objects map[string]fakeObject
+	order   []string // of objects, as they were put
+	counts  map[string]int
+	log     []string
+}
+
+type fakeObject struct {
+	data []byte
+	crc  string
+	time time.Time
+}
+
+// StartFake starts a fake with an empty bucket. Its fields may be set until the
+// first request, and Hook while none runs.
+func StartFake(t testing.TB) *Fake {
+	t.Helper()
+	f := &Fake{
+		Server:  Server{Region: "us-east-1", Bucket: "bucket", AccessKey: "owner", SecretKey: "secret", UserKey: "user", UserSecret: "secret"},
+		objects: make(map[string]fakeObject), counts: make(map[string]int),
+	}
+	server := httptest.NewUnstartedServer(f)
+	server.Config.ErrorLog = nil
+	server.Start()
+	t.Cleanup(server.Close)
+	f.Endpoint = server.URL
+	return f
+}
+
+// Counts returns how many requests there were since the last call, by kind.
+func (f *Fake) Counts() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	counts := f.counts
+	f.counts, f.log = make(map[string]int), nil
+	return counts
+}
+
+// Log returns the requests since the last call of Counts, as "KIND key".
+func (f *Fake) Log() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.log...)
+}
+
+// Object returns the bytes under a name in the bucket.
+func (f *Fake) Object(name string) ([]byte, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o, ok := f.objects[name]
+	return o.data, ok
+}
+
+// Replace puts bytes under a name, whatever is there.
+func (f *Fake) Replace(name string, data []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects[name] = fakeObject{data: data, time: time.Now()}
+}
+
+// Objects returns how many objects there are.
+func (f *Fake) Objects() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.objects)
+}
+
+// ServeHTTP answers one request.
+func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	kind := r.Method
+	if kind == http.MethodGet && key == "" {
+		kind, key = "LIST", r.URL.Query().Get("prefix")
+	}
+	f.mu.Lock()
+	f.counts[kind]++
+	f.log = append(f.log, kind+" "+key)
+	hook := f.Hook
+	f.mu.Unlock()
+	w.Header().Set("Date", time.Now().Add(f.Skew).UTC().Format(http.TimeFormat))
+	var fault Fault
+	if hook != nil {
+		fault = hook(kind, key)
+	}
+	if fault.Block != nil {
+		select {
+		case <-fault.Block:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	switch {
+	case fault.Cut:
+		panic(http.ErrAbortHandler)
+	case fault.Status != 0:
+		w.Header().Set("X-Amz-Bucket-Region", fault.Region)
+		if fault.Plain {
+			w.WriteHeader(fault.Status)
+			_, _ = io.WriteString(w, "<html><body>Sorry</body></html>")
+			return
+		}
+		fail(w, r, fault.Status, fault.Code)
+		return
+	case fault.Empty:
+		_, _ = io.WriteString(w, "<html><body>Please log in</body></html>")
+		return
+	case !f.known(r):
+		fail(w, r, http.StatusForbidden, "InvalidAccessKeyId")
+		return
+	case f.Skew > 15*time.Minute || f.Skew < -15*time.Minute:
+		fail(w, r, http.StatusForbidden, "RequestTimeTooSkewed")
+		return
+	case bucket != f.Bucket:
+		fail(w, r, http.StatusNotFound, "NoSuchBucket")
+		return
+	}
+	switch kind {
+	case http.MethodPut:
+		f.put(w, r, key, fault)
+	case http.MethodGet, http.MethodHead:
+		f.get(w, r, key, fault)
+	case "LIST":
+		f.list(w, r, key, fault)
+	case http.MethodDelete:
+		f.remove(w, r, key, fault)
+	default:
+		fail(w, r, http.StatusNotImplemented, "NotImplemented")
+	}
+}
+
+func (f *Fake) known(r *http.Request) bool {
+	sign := r.Header.Get("Authorization")
+	return strings.Contains(sign, "Credential="+f.AccessKey+"/") || strings.Contains(sign, "Credential="+f.UserKey+"/")
+}
+
+func (f *Fake) put(w http.ResponseWriter, r *http.Request, key string, fault Fault) {
+	conditional := r.Header.Get("If-None-Match") == "*"
+	switch {
+	case conditional && f.Conditions == Refused:
+		fail(w, r, http.StatusNotImplemented, "NotImplemented")
+		return
+	case !conditional && f.Conditions == Required:
+		fail(w, r, http.StatusForbidden, "AccessDenied")
+		return
+	}
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the client went away: no effect
+	}
+	if !f.Unverified {
+		if code := verify(r.Header, data); code != "" {
+			fail(w, r, http.StatusBadRequest, code)
+			return
+		}
+	}
+	f.mu.Lock()
+	old, exists := f.objects[key]
+	if exists && f.Conditions == Racy && time.Since(old.time) < time.Second {
+		exists = false
+	}
+	if conditional && exists && f.Conditions != Ignored {
+		f.mu.Unlock()
+		fail(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
+		return
+	}
+	f.objects[key] = fakeObject{data, r.Header.Get("X-Amz-Checksum-Crc32c"), time.Now()}
+	f.order = append(f.order, key)
+	f.mu.Unlock()
+	if fault.Lost {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("ETag", tag(data))
+}
+
+// verify returns the code of the error if a checksum is wrong.
+func verify(h http.Header, data []byte) string {
+	sha := sha256.Sum256(data)
+	if want := h.Get("X-Amz-Content-Sha256"); len(want) == 64 && want != hex.EncodeToString(sha[:]) {
+		return "XAmzContentSHA256Mismatch"
+	}
+	sum := md5.Sum(data) //nolint:gosec // S3's
+	if want := h.Get("Content-Md5"); want != "" && want != base64.StdEncoding.EncodeToString(sum[:]) {
+		return "BadDigest"
+	}
+	crc := binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
+	if want := h.Get("X-Amz-Checksum-Crc32c"); want != "" && want != base64.StdEncoding.EncodeToString(crc) {
+		return "BadDigest"
+	}
+	return ""
+}
+
+func (f *Fake) get(w http.ResponseWriter, r *http.Request, key string, fault Fault) {
+	f.mu.Lock()
+	o, ok := f.objects[key]
+	f.mu.Unlock()
+	if !ok {
+		fail(w, r, http.StatusNotFound, "NoSuchKey")
+		return
+	}
+	data := o.data
+	status := http.StatusOK
+	if spec, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes="); ok {
+		first, last, _ := strings.Cut(spec, "-")
+		begin, _ := strconv.ParseInt(first, 10, 64)
+		end, err := strconv.ParseInt(last, 10, 64)
+		if err != nil || end >= int64(len(data)) {
+			end = int64(len(data)) - 1
+		}
+		if begin >= int64(len(data)) {
+			fail(w, r, http.StatusRequestedRangeNotSatisfiable, "InvalidRange")
+			return
+		}
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", begin, end, len(data)))
+		data, status = data[begin:end+1], http.StatusPartialContent
+	} else if o.crc != "" && r.Header.Get("X-Amz-Checksum-Mode") != "" {
+		w.Header().Set("X-Amz-Checksum-Crc32c", o.crc)
+		w.Header().Set("X-Amz-Checksum-Type", "FULL_OBJECT")
+	}
+	w.Header().Set("ETag", tag(o.data))
+	w.Header().Set("Last-Modified", o.time.UTC().Format(http.TimeFormat))
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	if fault.FlipBody && len(data) > 0 {
+		data = bytes.Clone(data)
+		data[len(data)/2] ^= 1
+	}
+	if fault.Torn {
+		_, _ = w.Write(data[:len(data)/2])
+		w.(http.Flusher).Flush() //nolint:forcetypeassert // net/http's
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write(data)
+}
+
+func (f *Fake) remove(w http.ResponseWriter, r *http.Request, key string, fault Fault) {
+	if f.NoDelete {
+		fail(w, r, http.StatusForbidden, "AccessDenied")
+		return
+	}
+	f.mu.Lock()
+	delete(f.objects, key)
+	f.mu.Unlock()
+	if fault.Lost {
+		panic(http.ErrAbortHandler)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func tag(data []byte) string {
+	sum := md5.Sum(data) //nolint:gosec // S3's
+	return `"` + hex.EncodeToString(sum[:]) + `"`
+}
+
+type errorDocument struct {
+	XMLName xml.Name `xml:"Error"`
+	Code    string
+	Message string
+}
+
+func fail(w http.ResponseWriter, r *http.Request, status int, code string) {
+	body, err := xml.Marshal(errorDocument{Code: code, Message: "the fake says " + code})
+	if err != nil {
+		panic(errors.Join(http.ErrAbortHandler, err))
+	}
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+// escape is how keys are written in listings.
+func escape(key string) string { return strings.ReplaceAll(url.QueryEscape(key), "+", "%20") }
