@@ -16,6 +16,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
+	"github.com/gpdedup/gpdedup/storage/target"
 )
 
 // Config is what the YAML file says that gpbackup is given. What it leaves open is
@@ -33,6 +34,9 @@ type Config struct {
 	KeepWrapping bool
 	LogFile      string
 	LogLevel     slog.Level
+	// Target says how to get at the storage; its secrets are there after ReadSecrets.
+	Target     target.Options
+	references references
 }
 
 // maxConfig bounds the file in bytes.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gpdedup/gpdedup/storage"
 )
 
 // Hook is what gpbackup says when it calls a setup or cleanup command: for the
@@ -48,9 +50,9 @@ func (p *Process) SetupForBackup(ctx context.Context, h Hook) error {
 	}
 	defer s.Close()
 	// An hour into the backup is a bad time to learn that nothing can be written.
-	if st, ok := s.Storage().(interface {
+	if st, ok := storage.As[interface {
 		CheckWritable(ctx context.Context) error
-	}); ok {
+	}](s.Storage()); ok {
 		if err := st.CheckWritable(ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.command, err)
 		}

@@ -125,14 +125,14 @@ func (c *RepoInitCmd) chunkSize() (int, error) {
 // why it cannot be there is the case.
 func createStorage(g *Globals) (storage.Storage, error) {
 	// Create says only that something is there; what, the user should know.
-	if st, err := target.Open(g.Repo); err == nil {
+	if st, err := target.OpenWith(g.Repo, g.target); err == nil {
 		defer st.Close()
 		if _, err := st.Stat(g.Context(), "config"); err == nil {
 			return nil, usageError(fmt.Sprintf("init repository: %s: holds a repository already", st.Location()),
 				"use it as it is, or give another --repo; 'gpdedup repo info' shows it")
 		}
 	}
-	st, err := target.Create(g.Repo)
+	st, err := target.CreateWith(g.Repo, g.target)
 	switch {
 	case errors.Is(err, local.ErrNotEmpty):
 		return nil, fmt.Errorf("init repository: %w: %w", usageError("not here", "give a --repo that is empty or does not exist yet"), err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,9 +20,11 @@ func patient(st storage.Storage) storage.Storage {
 }
 
 // firstRequests has the first n requests go wrong in one way.
-func firstRequests(n int, f s3test.Fault) func(string, string) s3test.Fault {
+func firstRequests(n int64, f s3test.Fault) func(string, string) s3test.Fault {
+	var left atomic.Int64
+	left.Store(n)
 	return func(string, string) s3test.Fault {
-		if n--; n >= 0 {
+		if left.Add(-1) >= 0 {
 			return f
 		}
 		return s3test.Fault{}
@@ -44,13 +47,14 @@ func TestFaultsThatPass(t *testing.T) {
 		"bit in the answer": {FlipBody: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			fake := s3test.StartFake(t)
 			ctx := t.Context()
 			st := patient(open(t, &fake.Server, "p", probed))
 			if err := st.Put(ctx, "config", data); err != nil {
 				t.Fatal(err)
 			}
-			fail := func() { fake.Hook = firstRequests(2, fault) }
+			fail := func() { fake.SetHook(firstRequests(2, fault)) }
 			fail()
 			if err := st.Put(ctx, "manifests/a", data); err != nil {
 				t.Errorf("put: %v", err)
@@ -61,7 +65,7 @@ func TestFaultsThatPass(t *testing.T) {
 			}
 			dst := make([]byte, 1000)
 			if fault.FlipBody { // a range has no checksum: who reads it has its own
-				fake.Hook = nil
+				fake.SetHook(nil)
 			} else {
 				fail()
 			}
@@ -85,7 +89,7 @@ func TestFaultsThatPass(t *testing.T) {
 			if err := st.Delete(ctx, "manifests/a"); err != nil {
 				t.Errorf("delete: %v", err)
 			}
-			fake.Hook = nil
+			fake.SetHook(nil)
 			if _, err := st.Get(ctx, "manifests/a", -1); !errors.Is(err, storage.ErrNotExist) {
 				t.Errorf("get after delete: %v", err)
 			}
@@ -103,12 +107,13 @@ func TestFaultsThatStay(t *testing.T) {
 		"torn":           {Torn: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			fake := s3test.StartFake(t)
 			st := patient(open(t, &fake.Server, "p", probed))
 			if err := st.Put(t.Context(), "a/b", data); err != nil {
 				t.Fatal(err)
 			}
-			fake.Hook = func(string, string) s3test.Fault { return fault }
+			fake.SetHook(func(string, string) s3test.Fault { return fault })
 			got, get := st.Get(t.Context(), "a/b", -1)
 			_, absent := st.Get(t.Context(), "a/c", -1)
 			errs := map[string]error{
@@ -160,11 +165,12 @@ func TestRefusals(t *testing.T) {
 		"InvalidArgument":              {400, storage.ErrDenied, "probe"},
 	} {
 		t.Run(code, func(t *testing.T) {
+			t.Parallel()
 			fake := s3test.StartFake(t)
 			st := patient(open(t, &fake.Server, "p", probed))
-			fake.Hook = func(string, string) s3test.Fault {
+			fake.SetHook(func(string, string) s3test.Fault {
 				return s3test.Fault{Status: want.status, Code: code, Region: "eu-central-1"}
-			}
+			})
 			for op, f := range map[string]func() error{
 				"get": func() error { _, err := st.Get(t.Context(), "a", -1); return err },
 				"put": func() error { return st.Put(t.Context(), "a", []byte("x")) },
@@ -212,20 +218,20 @@ func TestStalledRequest(t *testing.T) {
 	}
 	inner.SetTraits(probed)
 	st := patient(inner)
-	fake.Hook = firstRequests(1, s3test.Fault{Block: never})
+	fake.SetHook(firstRequests(1, s3test.Fault{Block: never}))
 	if err := st.Put(t.Context(), "a", []byte("x")); err != nil {
 		t.Errorf("put: %v", err)
 	}
-	fake.Hook = firstRequests(2, s3test.Fault{Block: never})
+	fake.SetHook(firstRequests(2, s3test.Fault{Block: never}))
 	if got, err := st.Get(t.Context(), "a", -1); err != nil || string(got) != "x" {
 		t.Errorf("get: %q, %v", got, err)
 	}
-	fake.Hook = func(string, string) s3test.Fault { return s3test.Fault{Block: never} }
+	fake.SetHook(func(string, string) s3test.Fault { return s3test.Fault{Block: never} })
 	if _, err := inner.Get(t.Context(), "a", -1); err == nil || !strings.Contains(err.Error(), "nothing was sent or received") {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	fake.Hook = func(string, string) s3test.Fault { cancel(); return s3test.Fault{Block: never} }
+	fake.SetHook(func(string, string) s3test.Fault { cancel(); return s3test.Fault{Block: never} })
 	if _, err := inner.Get(ctx, "a", -1); !errors.Is(err, context.Canceled) {
 		t.Errorf("get whose context ended: %v", err)
 	}

@@ -155,3 +155,24 @@ func (s *Store) compare(ctx context.Context, key string, data []byte) error {
 	}
 	return nil
 }
+
+// CheckWritable finds out whether objects can be written, without writing any: it
+// puts the config once more, as it is, where a condition keeps that from replacing
+// it. Where there is no condition, or no config, nothing is found out.
+func (s *Store) CheckWritable(ctx context.Context) error {
+	const config = "config"
+	if s.Traits().ConditionalPut != Yes {
+		return nil
+	}
+	data, err := s.Get(ctx, config, -1)
+	if errors.Is(err, storage.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = s.Put(ctx, config, data)
+	}
+	if err != nil {
+		return fmt.Errorf("check that the repository can be written to: %w", err)
+	}
+	return nil
+}

@@ -52,14 +52,14 @@ func TestOvertakenWriter(t *testing.T) {
 	traits := s3.Traits{ConditionalPut: s3.No}
 	st, other := open(t, &fake.Server, "", traits), open(t, &fake.Server, "", traits)
 	overtaken := false
-	fake.Hook = func(kind, _ string) s3test.Fault {
+	fake.SetHook(func(kind, _ string) s3test.Fault {
 		// The other one comes after our put, before we read it again.
 		if _, there := fake.Object("wal/a"); kind == "GET" && there && !overtaken {
 			overtaken = true
 			fake.Replace("wal/a", []byte("two"))
 		}
 		return s3test.Fault{}
-	}
+	})
 	if err := st.Put(t.Context(), "wal/a", []byte("one")); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("put that was overtaken: %v", err)
 	}

@@ -90,6 +90,10 @@ var ErrOptions = errors.New("not valid")
 // bucketName is what S3 allows in new buckets, and the older names that some have.
 var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$`)
 
+// The client pauses after a failed try even if it is the only one. Retries, and the
+// pauses between them, are storage.NewRetry's.
+func init() { minio.DefaultRetryUnit = 0 } //nolint:gochecknoinits // before any request
+
 // ParseLocation takes s3://bucket/prefix apart. The prefix may be missing.
 func ParseLocation(location string) (bucket, prefix string, err error) {
 	rest, ok := strings.CutPrefix(location, "s3://")
@@ -194,7 +198,9 @@ func (o *Options) url() (*url.URL, error) {
 }
 
 // Location is s3://bucket/prefix.
-func (s *Store) Location() string { return "s3://" + s.bucket + "/" + strings.TrimSuffix(s.prefix, "/") }
+func (s *Store) Location() string {
+	return "s3://" + s.bucket + "/" + strings.TrimSuffix(s.prefix, "/")
+}
 
 // Place is Location with the endpoint: what tells two buckets of one name apart.
 func (s *Store) Place() string { return s.endpoint + " " + s.Location() }

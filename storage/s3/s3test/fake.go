@@ -60,11 +60,9 @@ type Fake struct {
 	Late       int           // a listing does not show the last so many objects
 	NoDelete   bool          // refuses DELETE
 	Skew       time.Duration // of its clock
-	// Hook decides on the fault of each request; nil: none. kind is "PUT", "GET",
-	// "HEAD", "DELETE" or "LIST", key the object's name or the prefix.
-	Hook func(kind, key string) Fault
 
 	mu      sync.Mutex
+	hook    func(kind, key string) Fault
 	objects map[string]fakeObject
 	order   []string // of objects, as they were put
 	counts  map[string]int
@@ -72,13 +70,23 @@ type Fake struct {
 }
 
 type fakeObject struct {
-	data []byte
-	crc  string
-	time time.Time
+	data  []byte
+	crc   string
+	class string
+	time  time.Time
+}
+
+// SetHook makes hook decide on the fault of every request from now on; nil ends
+// that. kind is "PUT", "GET", "HEAD", "DELETE" or "LIST", key the object's name or
+// the prefix. It is called from many goroutines.
+func (f *Fake) SetHook(hook func(kind, key string) Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hook = hook
 }
 
 // StartFake starts a fake with an empty bucket. Its fields may be set until the
-// first request, and Hook while none runs.
+// first request.
 func StartFake(t testing.TB) *Fake {
 	t.Helper()
 	f := &Fake{
@@ -124,6 +132,13 @@ func (f *Fake) Replace(name string, data []byte) {
 	f.objects[name] = fakeObject{data: data, time: time.Now()}
 }
 
+// Class returns the storage class that an object was put with.
+func (f *Fake) Class(name string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.objects[name].class
+}
+
 // Objects returns how many objects there are.
 func (f *Fake) Objects() int {
 	f.mu.Lock()
@@ -141,7 +156,7 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.counts[kind]++
 	f.log = append(f.log, kind+" "+key)
-	hook := f.Hook
+	hook := f.hook
 	f.mu.Unlock()
 	w.Header().Set("Date", time.Now().Add(f.Skew).UTC().Format(http.TimeFormat))
 	var fault Fault
@@ -229,7 +244,7 @@ func (f *Fake) put(w http.ResponseWriter, r *http.Request, key string, fault Fau
 		fail(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
 		return
 	}
-	f.objects[key] = fakeObject{data, r.Header.Get("X-Amz-Checksum-Crc32c"), time.Now()}
+	f.objects[key] = fakeObject{data, r.Header.Get("X-Amz-Checksum-Crc32c"), r.Header.Get("X-Amz-Storage-Class"), time.Now()}
 	f.order = append(f.order, key)
 	f.mu.Unlock()
 	if fault.Lost {
