@@ -49,7 +49,7 @@ func TestBucketOptions(t *testing.T) {
 
 func TestBucketOptionsRefuse(t *testing.T) {
 	open := filepath.Join(t.TempDir(), "open")
-	if err := os.WriteFile(open, []byte("secret\n"), 0o644); err != nil {
+	if err := errors.Join(os.WriteFile(open, []byte("secret\n"), 0o600), os.Chmod(open, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	for text, says := range map[string]string{
