@@ -45,15 +45,15 @@ func (s *Store) putOnce(ctx context.Context, key string, data []byte) error {
 	first, _, _ := strings.Cut(key, "/")
 	// Careful where a PUT may replace: where there is no condition, or nobody knows
 	// whether there is. Names that derive from the content need no care.
-	careful := s.Traits().ConditionalPut != Yes && !s.unique[first]
+	careful := s.Traits().ConditionalPut != storage.Yes && !s.unique[first]
 	if careful {
 		err := s.compare(ctx, key, data)
 		if !errors.Is(err, errVanished) {
 			return err
 		}
 	}
-	err := s.send(ctx, key, data, s.Traits().ConditionalPut != No)
-	if isRefusedCondition(err) && s.Traits().ConditionalPut == Unknown {
+	err := s.send(ctx, key, data, s.Traits().ConditionalPut != storage.No)
+	if isRefusedCondition(err) && s.Traits().ConditionalPut == storage.Unknown {
 		s.withoutCondition()
 		err = s.send(ctx, key, data, false)
 	}
@@ -84,7 +84,7 @@ func (s *Store) putOnce(ctx context.Context, key string, data []byte) error {
 // send is the PUT itself. Whatever the checksums are called, the bytes are hashed
 // here, from the caller's memory, so they cover the whole way.
 func (s *Store) send(ctx context.Context, key string, data []byte, conditional bool) error {
-	sums := checksums(data, s.Traits().CRC32C == Yes)
+	sums := checksums(data, s.Traits().CRC32C == storage.Yes)
 	return s.sendWith(ctx, key, data, conditional, sums)
 }
 
@@ -161,7 +161,7 @@ func (s *Store) compare(ctx context.Context, key string, data []byte) error {
 // it. Where there is no condition, or no config, nothing is found out.
 func (s *Store) CheckWritable(ctx context.Context) error {
 	const config = "config"
-	if s.Traits().ConditionalPut != Yes {
+	if s.Traits().ConditionalPut != storage.Yes {
 		return nil
 	}
 	data, err := s.Get(ctx, config, -1)

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/gpdedup/gpdedup/storage"
-	"github.com/gpdedup/gpdedup/storage/s3"
 	"github.com/gpdedup/gpdedup/storage/s3/s3test"
 )
 
@@ -15,13 +14,13 @@ import (
 func TestWriteOnceWithoutCondition(t *testing.T) {
 	for name, test := range map[string]struct {
 		server s3test.Condition
-		traits s3.Traits
+		traits storage.Traits
 	}{
-		"refused, unknown": {s3test.Refused, s3.Traits{}},
-		"refused, known":   {s3test.Refused, s3.Traits{ConditionalPut: s3.No}},
-		"ignored, unknown": {s3test.Ignored, s3.Traits{}},
-		"ignored, known":   {s3test.Ignored, s3.Traits{ConditionalPut: s3.No}},
-		"required":         {s3test.Required, s3.Traits{}},
+		"refused, unknown": {s3test.Refused, storage.Traits{}},
+		"refused, known":   {s3test.Refused, storage.Traits{ConditionalPut: storage.No}},
+		"ignored, unknown": {s3test.Ignored, storage.Traits{}},
+		"ignored, known":   {s3test.Ignored, storage.Traits{ConditionalPut: storage.No}},
+		"required":         {s3test.Required, storage.Traits{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake := s3test.StartFake(t)
@@ -38,7 +37,7 @@ func TestWriteOnceWithoutCondition(t *testing.T) {
 			if got, _ := fake.Object("manifests/a"); string(got) != "one" {
 				t.Errorf("now it holds %q", got)
 			}
-			if test.server == s3test.Refused && st.Traits().ConditionalPut != s3.No {
+			if test.server == s3test.Refused && st.Traits().ConditionalPut != storage.No {
 				t.Error("it does not remember that the condition was refused")
 			}
 		})
@@ -49,7 +48,7 @@ func TestWriteOnceWithoutCondition(t *testing.T) {
 func TestOvertakenWriter(t *testing.T) {
 	fake := s3test.StartFake(t)
 	fake.Conditions = s3test.Ignored
-	traits := s3.Traits{ConditionalPut: s3.No}
+	traits := storage.Traits{ConditionalPut: storage.No}
 	st, other := open(t, &fake.Server, "", traits), open(t, &fake.Server, "", traits)
 	overtaken := false
 	fake.SetHook(func(kind, _ string) s3test.Fault {
@@ -106,7 +105,7 @@ func TestRequests(t *testing.T) {
 	want("children", err, map[string]int{"LIST": 1})
 	want("delete", st.Delete(ctx, "packs/aa"), map[string]int{"DELETE": 1})
 
-	st.SetTraits(s3.Traits{ConditionalPut: s3.No})
+	st.SetTraits(storage.Traits{ConditionalPut: storage.No})
 	want("put without condition", st.Put(ctx, "manifests/a", data), map[string]int{"PUT": 1, "GET": 2})
 	want("the same of a pack", st.Put(ctx, "packs/cc", data), map[string]int{"PUT": 1})
 }

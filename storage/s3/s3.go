@@ -6,7 +6,7 @@
 // lose it. The SHA-256 of the bytes is part of the signature, and an MD5 or a
 // CRC-32C of them goes along, so the server refuses what was changed on the way.
 //
-// Write-once rests on If-None-Match: *. Where the target has it ([Traits], found
+// Write-once rests on If-None-Match: *. Where the target has it (storage.Traits, found
 // out by `gpdedup repo probe`), the package comment of storage holds to the letter.
 // Where it does not, a Put asks for the object before it writes and reads it again
 // afterwards, which leaves a moment in which two writers of one name may both
@@ -78,7 +78,7 @@ type Store struct {
 	classes   map[string]string
 	unique    map[string]bool
 	transport *transport
-	traits    atomic.Pointer[Traits]
+	traits    atomic.Pointer[storage.Traits]
 	renewed   atomic.Bool // expired credentials were thrown away once
 }
 
@@ -157,7 +157,7 @@ func Open(o Options) (*Store, error) {
 	for _, u := range o.Unique {
 		s.unique[u] = true
 	}
-	s.traits.Store(&Traits{})
+	s.traits.Store(&storage.Traits{})
 	return s, nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 // open opens the server's bucket under the prefix, for tests that expect success at
 // the first try.
-func open(t *testing.T, server *s3test.Server, prefix string, traits s3.Traits) *s3.Store {
+func open(t *testing.T, server *s3test.Server, prefix string, traits storage.Traits) *s3.Store {
 	t.Helper()
 	st, err := s3.Open(s3.Options{
 		Bucket: server.Bucket, Prefix: prefix, Endpoint: server.Endpoint, Region: server.Region, CAFile: server.CAFile,
@@ -29,7 +29,7 @@ func open(t *testing.T, server *s3test.Server, prefix string, traits s3.Traits) 
 
 func fresh() string { return "p/" + strings.ToLower(rand.Text()) }
 
-var probed = s3.Traits{ConditionalPut: s3.Yes, CRC32C: s3.Yes}
+var probed = storage.Traits{ConditionalPut: storage.Yes, CRC32C: storage.Yes}
 
 func TestConformance(t *testing.T) {
 	t.Run("Versitygw", func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("Unprobed", func(t *testing.T) {
 		server := s3test.StartFake(t)
-		storagetest.Run(t, func(t *testing.T) storage.Storage { return open(t, &server.Server, fresh(), s3.Traits{}) })
+		storagetest.Run(t, func(t *testing.T) storage.Storage { return open(t, &server.Server, fresh(), storage.Traits{}) })
 	})
 	t.Run("WholeBucketTinyPages", func(t *testing.T) {
 		storagetest.Run(t, func(t *testing.T) storage.Storage {

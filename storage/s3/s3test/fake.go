@@ -31,7 +31,7 @@ const (
 	Required                  // obeys, and refuses a PUT without it, as a bucket policy can
 	Ignored                   // replaces, without a word
 	Refused                   // answers 501
-	Racy                      // obeys, but does not see what was put a moment ago
+	Racy                      // obeys, but looks first and puts later, as others do meanwhile
 )
 
 // Fault is what goes wrong with one request. The zero Fault is nothing.
@@ -67,6 +67,7 @@ type Fake struct {
 	order   []string // of objects, as they were put
 	counts  map[string]int
 	log     []string
+	meeting map[string]chan struct{} // puts that wait for another one, by name
 }
 
 type fakeObject struct {
@@ -91,7 +92,7 @@ func StartFake(t testing.TB) *Fake {
 	t.Helper()
 	f := &Fake{
 		Server:  Server{Region: "us-east-1", Bucket: "bucket", AccessKey: "owner", SecretKey: "secret", UserKey: "user", UserSecret: "secret"},
-		objects: make(map[string]fakeObject), counts: make(map[string]int),
+		objects: make(map[string]fakeObject), counts: make(map[string]int), meeting: make(map[string]chan struct{}),
 	}
 	server := httptest.NewUnstartedServer(f)
 	server.Config.ErrorLog = nil
@@ -235,22 +236,50 @@ func (f *Fake) put(w http.ResponseWriter, r *http.Request, key string, fault Fau
 		}
 	}
 	f.mu.Lock()
-	old, exists := f.objects[key]
-	if exists && f.Conditions == Racy && time.Since(old.time) < time.Second {
-		exists = false
+	_, exists := f.objects[key]
+	if conditional && !exists && f.Conditions == Racy {
+		f.mu.Unlock()
+		f.meet(key)
+		f.mu.Lock()
 	}
 	if conditional && exists && f.Conditions != Ignored {
 		f.mu.Unlock()
 		fail(w, r, http.StatusPreconditionFailed, "PreconditionFailed")
 		return
 	}
-	f.objects[key] = fakeObject{data, r.Header.Get("X-Amz-Checksum-Crc32c"), r.Header.Get("X-Amz-Storage-Class"), time.Now()}
+	f.objects[key] = fakeObject{data, r.Header.Get("X-Amz-Checksum-Crc32c"), r.Header.Get("X-Amz-Storage-Class"), time.Now().Add(f.Skew)}
 	f.order = append(f.order, key)
 	f.mu.Unlock()
 	if fault.Lost {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("ETag", tag(data))
+}
+
+// meetTime is how long a put waits for another one of the same name.
+const meetTime = 50 * time.Millisecond
+
+// meet lets puts of one name that come at the same time wait for each other, so
+// that each has looked before any is done.
+func (f *Fake) meet(key string) {
+	f.mu.Lock()
+	both, waiting := f.meeting[key]
+	if waiting {
+		delete(f.meeting, key)
+		close(both)
+		f.mu.Unlock()
+		return
+	}
+	both = make(chan struct{})
+	f.meeting[key] = both
+	f.mu.Unlock()
+	select {
+	case <-both:
+	case <-time.After(meetTime):
+		f.mu.Lock()
+		delete(f.meeting, key)
+		f.mu.Unlock()
+	}
 }
 
 // verify returns the code of the error if a checksum is wrong.
