@@ -37,6 +37,8 @@ type Config struct {
 	// Target says how to get at the storage; its secrets are there after ReadSecrets.
 	Target     target.Options
 	references references
+	// reuse lets what this host read to open the repository before do again.
+	reuse bool
 }
 
 // maxConfig bounds the file in bytes.

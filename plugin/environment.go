@@ -88,7 +88,7 @@ func (c *Config) Open(ctx context.Context, operation, version string, log *slog.
 	}
 	r, err := repo.Open(ctx, st, operation, repo.Options{
 		Secret: c.Secret, CacheDir: c.CacheDir, Compression: c.Compression, Delta: c.Delta, Concurrency: c.Concurrency,
-		Version: version, Log: log,
+		Version: version, Log: log, Reuse: c.reuse,
 	})
 	if err != nil {
 		return nil, errors.Join(err, st.Close())

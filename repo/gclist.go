@@ -101,10 +101,12 @@ func (r *Repo) tryLookGC(ctx context.Context) (*gcState, error) {
 		packs: map[digest.ID]bool{}, roots: map[string]bool{},
 		lost: map[digest.ID]bool{}, tombstones: map[string]bool{},
 	}
-	var lists []string
+	var lists, marks []string
 	err := r.st.List(ctx, gcPrefix, func(info storage.Info) error {
 		if root, ok := strings.CutPrefix(info.Key, tombstonePrefix); ok {
 			g.tombstones[root] = true
+		} else if id, ok := strings.CutPrefix(info.Key, markPrefix); ok {
+			marks = append(marks, id)
 		} else if strings.HasPrefix(info.Key, condemnedPrefix) || strings.HasPrefix(info.Key, lostPrefix) {
 			lists = append(lists, info.Key)
 		}
@@ -112,6 +114,9 @@ func (r *Repo) tryLookGC(ctx context.Context) (*gcState, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look at gc/: %w", err)
+	}
+	if err := r.confirmMark(ctx, marks); err != nil {
+		return nil, err
 	}
 	slices.Sort(lists)
 	for _, key := range lists {
