@@ -3,6 +3,7 @@ package plugin
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/storage/target"
@@ -31,6 +32,12 @@ var bucketOptions = map[string]func(c *Config, value string) error{
 	"storage_class": func(c *Config, v string) (err error) {
 		c.Target.StorageClass, err = target.ParseStorageClass(v)
 		return err
+	},
+	"patience": func(c *Config, v string) (err error) {
+		if c.Target.Patience, err = time.ParseDuration(v); err != nil || c.Target.Patience <= 0 {
+			return fmt.Errorf("%q is not a time such as 30s or 5m", v)
+		}
+		return nil
 	},
 	"limit_upload": func(c *Config, v string) (err error) {
 		c.Target.LimitUpload, err = target.ParseRate(v)
@@ -69,7 +76,7 @@ func (c *Config) ReadSecrets(getenv func(string) string) error {
 		}
 		secret, err := repo.ReadReference("option "+r.option, r.reference, getenv)
 		if err != nil {
-			return err
+			return Usage(err)
 		}
 		*r.dst = secret
 	}

@@ -53,8 +53,8 @@ func TestBucketOptionsRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, says := range map[string]string{
-		"  secret_access_key: abcdef":        "secret itself",
-		"  session_token: abcdef":            "secret itself",
+		"  secret_access_key: abcdef":        "the secret itself",
+		"  session_token: abcdef":            "the secret itself",
 		"  secret_access_key: env:NOT_SET":   "NOT_SET is not set",
 		"  secret_access_key: file:/nowhere": "/nowhere",
 		"  secret_access_key: file:" + open:  "0644",

@@ -75,8 +75,10 @@ func (c *Config) Complete(getenv func(string) string) error {
 func (c *Config) Open(ctx context.Context, operation, version string, log *slog.Logger) (*repo.Repo, error) {
 	o := c.Target
 	o.Requests = c.Concurrency
-	o.Notify = func(op, key string, attempt int, err error) {
-		log.Warn("storage fails, will try again", "operation", op, "key", key, "attempt", attempt, "error", err)
+	if log != nil {
+		o.Notify = func(op, key string, attempt int, err error) {
+			log.Warn("storage fails, will try again", "operation", op, "key", key, "attempt", attempt, "error", err)
+		}
 	}
 	st, err := target.OpenWith(c.Repository, o)
 	if errors.Is(err, storage.ErrNotExist) {

@@ -133,7 +133,12 @@ func (p *Process) startRefresh(configPath string) error {
 // RefreshIndex brings this host's index cache up to date. Of several at once one
 // does the work.
 func (p *Process) RefreshIndex(ctx context.Context, configPath string) error {
-	s, err := p.open(ctx, configPath, "read")
+	c, err := p.configure(configPath)
+	if err != nil {
+		return err
+	}
+	c.reuse = true // the hook that started us has just read it
+	s, err := p.openWith(ctx, c, "read")
 	if err != nil {
 		return err
 	}

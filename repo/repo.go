@@ -307,6 +307,12 @@ func checkFeatures(ctx context.Context, st storage.Storage, operation string) er
 	if !ok {
 		return fmt.Errorf("unknown operation %q", operation)
 	}
+	// First whether there are features at all, which is the same for all operations:
+	// there hardly ever are, and then it is all that has to be asked.
+	operations, err := st.Children(ctx, "features/")
+	if err != nil || !slices.ContainsFunc(operations, func(c storage.Child) bool { return c.Name == operation }) {
+		return err
+	}
 	children, err := st.Children(ctx, "features/"+operation+"/")
 	if err != nil {
 		return err

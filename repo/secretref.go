@@ -16,20 +16,20 @@ func ReadReference(what, reference string, getenv func(string) string) (string, 
 	case kind == "env" && name != "":
 		value := getenv(name)
 		if value == "" {
-			return "", fmt.Errorf("%s: %w: the variable %s is not set", what, ErrUsage, name)
+			return "", fmt.Errorf("%s: the variable %s is not set", what, name)
 		}
 		return value, nil
 	case kind == "file" && name != "":
 		data, err := readSecretFile(what+" from", name)
 		if err != nil {
-			return "", fmt.Errorf("%w: %w", ErrUsage, err)
+			return "", err
 		}
 		line, _, _ := bytes.Cut(data, []byte("\n"))
 		if line = bytes.TrimSpace(line); len(line) == 0 {
-			return "", fmt.Errorf("%s: %w: the first line of %s is empty", what, ErrUsage, name)
+			return "", fmt.Errorf("%s: the first line of %s is empty", what, name)
 		}
 		return string(line), nil
 	}
-	return "", WithHint(fmt.Errorf("%s: %w: it is the secret itself, or neither env:NAME nor file:PATH", what, ErrUsage),
+	return "", WithHint(fmt.Errorf("%s: this is the secret itself, or neither env:NAME nor file:PATH", what),
 		"gpbackup copies this file to where everybody can read it: put the secret into a file of mode 0600 and write file:PATH, or write env:NAME")
 }

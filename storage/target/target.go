@@ -33,6 +33,9 @@ type Options struct {
 	StorageClass                       StorageClass
 
 	Requests int // at a time, of this process; 0: any number
+	// Patience is how long a bucket may be away before commands give up; 0: 5
+	// minutes. Before the first answer it is 20 seconds at most.
+	Patience time.Duration
 
 	// Of any storage, in bytes per second of this process; zero sets no limit.
 	LimitUpload, LimitDownload int64
@@ -111,6 +114,9 @@ func openBucket(location string, o Options) (storage.Storage, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
+	if o.Patience <= 0 {
+		o.Patience = patience
+	}
 	st, err := s3.Open(s3.Options{
 		Bucket: bucket, Prefix: prefix, Endpoint: o.Endpoint, Region: o.Region, CAFile: o.CAFile, PathStyle: o.PathStyle,
 		AccessKey: o.AccessKey, SecretKey: o.SecretKey, SessionToken: o.SessionToken,
@@ -120,7 +126,7 @@ func openBucket(location string, o Options) (storage.Storage, error) {
 		return nil, fmt.Errorf("open repository: %w: %w", ErrLocation, err)
 	}
 	return storage.NewRetry(o.limit(st, o.Requests), storage.Policy{
-		Attempts: attempts, Patience: patience, Greeting: greeting, Notify: o.Notify,
+		Attempts: attempts, Patience: o.Patience, Greeting: min(greeting, o.Patience), Notify: o.Notify,
 	}), nil
 }
 
@@ -180,6 +186,9 @@ func (o *Options) Fill(p Options) {
 	}
 	if o.Requests == 0 {
 		o.Requests = p.Requests
+	}
+	if o.Patience == 0 {
+		o.Patience = p.Patience
 	}
 }
 
