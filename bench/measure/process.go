@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -141,8 +142,11 @@ func statusBytes(status []byte, field string) int64 {
 	return n << 10
 }
 
+// companions are children that are no orphans: servers.
+var companions []int
+
 // orphans are the processes that became our children when their parents ended.
-// There must be no other children.
+// There must be no other children than those and companions.
 func orphans() (pids []int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -158,7 +162,7 @@ func orphans() (pids []int) {
 			continue
 		}
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
+		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) && !slices.Contains(companions, pid) {
 			pids = append(pids, pid)
 		}
 	}
