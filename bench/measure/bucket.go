@@ -50,7 +50,6 @@ func (b *bench) startServer(ctx context.Context) (*s3Server, error) {
 		return nil, err
 	}
 	s := &s3Server{bucket: "measure"}
-	companions = append(companions, cmd.Process.Pid)
 	s.stop = func() error {
 		_ = in.Close() // which ends it
 		_ = cmd.Wait()

@@ -165,9 +165,15 @@ func (s *Store) stat(ctx context.Context, key string) (storage.Info, error) {
 		return storage.Info{}, err
 	}
 	defer body.Close()
-	_, size, _, err := contentRange(header)
+	_, size, ranged, err := contentRange(header)
 	if err != nil {
 		return storage.Info{}, err
+	}
+	if ranged {
+		// So that the connection can be used again.
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return storage.Info{}, fmt.Errorf("the answer broke off: %w", err)
+		}
 	}
 	if size < 0 {
 		return storage.Info{}, errors.New("the answer does not say how long the object is")

@@ -130,6 +130,15 @@ func vet(request *http.Request, response *http.Response) error {
 			return fmt.Errorf("%w: no listing", errForeign)
 		}
 		response.Body = &replaced{body, response.Body}
+	case response.StatusCode == http.StatusOK || response.StatusCode == http.StatusPartialContent:
+		// That an object is there, or was stored, is said with its tag. A login page
+		// has status 200 too.
+		switch request.Method {
+		case http.MethodGet, http.MethodHead, http.MethodPut:
+			if response.Header.Get("ETag") == "" {
+				return fmt.Errorf("%w: no entity tag", errForeign)
+			}
+		}
 	}
 	return nil
 }

@@ -150,6 +150,9 @@ func (f *Fake) Objects() int {
 // ServeHTTP answers one request.
 func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if strings.HasPrefix(r.Host, f.Bucket+".") { // the bucket in the host name
+		bucket, key = f.Bucket, strings.TrimPrefix(r.URL.Path, "/")
+	}
 	kind := r.Method
 	if kind == http.MethodGet && key == "" {
 		kind, key = "LIST", r.URL.Query().Get("prefix")
