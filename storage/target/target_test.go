@@ -11,7 +11,7 @@ import (
 )
 
 func TestLocations(t *testing.T) {
-	for _, location := range []string{"", "s3:bucket", "s3:///x", "s3://b", "s3://bucket/a//b", "s3://bucket/ä", "S3://bucket", "https://host/bucket", "gs://bucket"} {
+	for _, location := range []string{"", "s3:bucket", "s3:///x", "s3://b", "s3://-bucket", "s3://bucket.", "s3://bu:cket/x", "s3://bucket/a//b", "s3://bucket/ä", "S3://bucket", "https://host/bucket", "gs://bucket"} {
 		if _, err := target.Open(location); !errors.Is(err, target.ErrLocation) {
 			t.Errorf("%q: %v", location, err)
 		}
