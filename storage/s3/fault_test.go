@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -233,5 +235,78 @@ func TestStalledRequest(t *testing.T) {
 	fake.SetHook(func(string, string) s3test.Fault { cancel(); return s3test.Fault{Block: never} })
 	if _, err := inner.Get(ctx, "a", -1); !errors.Is(err, context.Canceled) {
 		t.Errorf("get whose context ended: %v", err)
+	}
+}
+
+// TestPutWhoseContextEnds: when the server has all bytes, it may complete the object
+// whatever we do, so its answer counts.
+func TestPutWhoseContextEnds(t *testing.T) {
+	fake := s3test.StartFake(t)
+	st := open(t, &fake.Server, "", probed)
+	for _, data := range [][]byte{[]byte("some bytes"), {}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		held := make(chan struct{})
+		fake.SetHook(func(kind, _ string) s3test.Fault {
+			if kind != "PUT" {
+				return s3test.Fault{}
+			}
+			return s3test.Fault{Held: held}
+		})
+		key := fmt.Sprint("a/", len(data))
+		done := make(chan error)
+		go func() { done <- st.Put(ctx, key, data) }()
+		for fake.Held() == 0 { // the server has all of it
+			runtime.Gosched()
+		}
+		cancel()
+		close(held)
+		if err := <-done; err != nil {
+			t.Errorf("%d bytes: %v", len(data), err)
+		}
+		if _, there := fake.Object(key); !there {
+			t.Errorf("%d bytes: not stored", len(data))
+		}
+		cancel()
+	}
+}
+
+// TestOddRanges: a server that answers with other bytes than those asked for.
+func TestOddRanges(t *testing.T) {
+	fake := s3test.StartFake(t)
+	st := open(t, &fake.Server, "", probed)
+	data := []byte("0123456789")
+	if err := st.Put(t.Context(), "a", data); err != nil {
+		t.Fatal(err)
+	}
+	fake.SetHook(func(string, string) s3test.Fault { return s3test.Fault{Whole: true} })
+	dst := make([]byte, 3)
+	if err := st.Read(t.Context(), "a", 4, dst); err != nil || string(dst) != "456" {
+		t.Errorf("the whole object instead of a range: %q, %v", dst, err)
+	}
+	if err := st.Read(t.Context(), "a", 8, dst); !errors.Is(err, storage.ErrShort) {
+		t.Errorf("the whole object instead of a range beyond its end: %v", err)
+	}
+	if info, err := st.Stat(t.Context(), "a"); err != nil || info.Size != 10 {
+		t.Errorf("stat: %+v, %v", info, err)
+	}
+	fake.SetHook(func(string, string) s3test.Fault { return s3test.Fault{Shifted: true} })
+	if err := st.Read(t.Context(), "a", 4, dst); err == nil {
+		t.Errorf("another range than that asked for: %q", dst)
+	}
+}
+
+// TestListWhoseContextEnds between two pages: that is no complete listing.
+func TestListWhoseContextEnds(t *testing.T) {
+	fake := s3test.StartFake(t)
+	fake.PageSize = 1
+	st := open(t, &fake.Server, "", probed)
+	for _, key := range []string{"a", "b"} {
+		if err := st.Put(t.Context(), key, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := st.List(ctx, "", func(storage.Info) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("list: %v", err)
 	}
 }

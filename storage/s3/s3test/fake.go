@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,6 +48,10 @@ type Fault struct {
 	Torn     bool   // send half of the body, then close the connection
 	FlipBody bool   // send the body with a wrong bit
 	Empty    bool   // answer 200 with a web page
+	Whole    bool   // send the whole object, whatever range is asked for
+	Shifted  bool   // send a range that begins a byte later, and say so
+
+	Held <-chan struct{} // wait for this when all of a PUT is here, before its effect
 }
 
 // Fake is an S3 server within the test's process, with the faults that real ones
@@ -67,6 +72,7 @@ type Fake struct {
 	order   []string // of objects, as they were put
 	counts  map[string]int
 	log     []string
+	held    atomic.Int64
 	meeting map[string]chan struct{} // puts that wait for another one, by name
 }
 
@@ -117,6 +123,9 @@ func (f *Fake) Log() []string {
 	defer f.mu.Unlock()
 	return append([]string(nil), f.log...)
 }
+
+// Held returns how many puts are being held.
+func (f *Fake) Held() int { return int(f.held.Load()) }
 
 // Object returns the bytes under a name in the bucket.
 func (f *Fake) Object(name string) ([]byte, bool) {
@@ -238,6 +247,11 @@ func (f *Fake) put(w http.ResponseWriter, r *http.Request, key string, fault Fau
 			return
 		}
 	}
+	if fault.Held != nil {
+		f.held.Add(1)
+		<-fault.Held
+		f.held.Add(-1)
+	}
 	f.mu.Lock()
 	_, exists := f.objects[key]
 	if conditional && !exists && f.Conditions == Racy {
@@ -312,12 +326,15 @@ func (f *Fake) get(w http.ResponseWriter, r *http.Request, key string, fault Fau
 	}
 	data := o.data
 	status := http.StatusOK
-	if spec, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes="); ok {
+	if spec, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes="); ok && !fault.Whole {
 		first, last, _ := strings.Cut(spec, "-")
 		begin, _ := strconv.ParseInt(first, 10, 64)
 		end, err := strconv.ParseInt(last, 10, 64)
 		if err != nil || end >= int64(len(data)) {
 			end = int64(len(data)) - 1
+		}
+		if fault.Shifted {
+			begin, end = begin+1, min(end+1, int64(len(data))-1)
 		}
 		if begin >= int64(len(data)) {
 			fail(w, r, http.StatusRequestedRangeNotSatisfiable, "InvalidRange")
