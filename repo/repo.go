@@ -87,6 +87,8 @@ type Repo struct {
 
 	mu    sync.Mutex
 	lists map[string]*gcList // condemned and lost lists already read; they are write-once
+
+	broken broken // rules that tests remove
 }
 
 // Config returns what the repository's config says.
