@@ -24,10 +24,15 @@ import (
 //
 // packs are those that the stream needs: referenced, its own, or holding a base.
 func (r *Repo) look(ctx context.Context, name Name, m *manifest.Manifest, packs []digest.ID) error {
+	absentEarly, err := r.brokenStatFirst(ctx, packs)
+	if err != nil {
+		return err
+	}
 	gc, err := r.lookGC(ctx)
 	if err != nil {
 		return err
 	}
+	packs = r.brokenLook(gc, m, packs)
 	if gc.tombstones[name.root()] || gc.roots[name.root()] {
 		return ErrDeleted
 	}
@@ -35,6 +40,9 @@ func (r *Repo) look(ctx context.Context, name Name, m *manifest.Manifest, packs 
 	// delete a pack and then its condemned list, and would be missed by asking in
 	// the other order.
 	bad, err := r.unsafePacks(ctx, gc, packs)
+	if r.broken != (broken{}) {
+		bad = r.brokenBad(gc, bad, absentEarly)
+	}
 	if err != nil || len(bad) == 0 {
 		return err
 	}
@@ -143,7 +151,7 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	if len(l.written) == 0 {
+	if len(l.written) == 0 || r.broken.writeCopyUnnamed {
 		return nil
 	}
 	// The manifest's hints stay as they are; the fragment is how the copies are found.
@@ -164,7 +172,7 @@ func (l *relocation) isBad(id digest.ID) bool {
 
 // settle makes sure that a chunk, and before it its base, has a safe location.
 func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk) error {
-	if c.Base != 0 {
+	if c.Base != 0 && !l.r.broken.writeBaseless {
 		if err := l.settle(ctx, t, &t.Bases[c.Base-1]); err != nil {
 			return err
 		}
@@ -188,10 +196,11 @@ func (l *relocation) safeInIndex(ctx context.Context, key safeKey) bool {
 	for _, loc := range l.found[key.id] {
 		// A base lies less deep than what needs it, so two chunks never vouch for
 		// each other.
-		if int(loc.Depth) >= key.below || l.gc.packs[loc.Pack] || l.isBad(loc.Pack) || !l.isPresent(ctx, loc.Pack) {
+		condemned := (l.gc.packs[loc.Pack] || l.isBad(loc.Pack)) && !l.r.broken.writeCountCondemned
+		if int(loc.Depth) >= key.below || condemned || !l.isPresent(ctx, loc.Pack) {
 			continue
 		}
-		if loc.Encoding != index.Delta || l.safeInIndex(ctx, safeKey{loc.Base, int(loc.Depth)}) {
+		if loc.Encoding != index.Delta || l.r.broken.writeBaseless || l.safeInIndex(ctx, safeKey{loc.Base, int(loc.Depth)}) {
 			l.safe[key] = true
 			return true
 		}

@@ -238,7 +238,9 @@ func (p *packer) finish() (*manifest.Manifest, error) {
 	// A stream of one small pack needs no fragment: its next backup finds the
 	// chunks through this manifest, and prune folds the pack into the index.
 	small := p.finished == 1 && p.fragments == 0 && p.putSum <= int64(p.w.r.opts.Limits.SmallPack)
-	if err := p.settle(!small); err != nil {
+	if p.w.r.broken.writeManifestFirst {
+		p.w.late = func() error { return p.settle(!small) }
+	} else if err := p.settle(!small); err != nil {
 		return nil, err
 	}
 	p.w.stats.Chunks = p.list.total

@@ -72,6 +72,7 @@ type writer struct {
 	started time.Time
 	packs   *packSet
 	stats   manifest.Stats
+	late    func() error // see broken.writeManifestFirst
 }
 
 // inlineTrial is how many bytes of a stream are looked at before anything is
@@ -184,7 +185,15 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 	report := WriteReport{Length: m.Length, Stats: m.Stats, ManifestBytes: int64(len(object))}
 	// All packs and fragments are acknowledged by now, so whoever sees the
 	// manifest can read the stream.
+	if w.r.broken.writeLookFirst {
+		if err := w.r.look(w.ctx, w.name, m, w.packs.ids()); err != nil {
+			return report, err
+		}
+	}
 	err = w.r.st.Put(w.ctx, w.key, object)
+	if w.late != nil {
+		err = cmp.Or(err, w.late())
+	}
 	if errors.Is(err, storage.ErrExists) {
 		// What is deleted is no conflict: there is nothing left to disagree with.
 		if deleted, err := w.r.Deleted(w.ctx, w.name); err != nil || deleted {
@@ -199,6 +208,9 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 			return report, &ConflictError{Name: w.name, Stored: existing.Origin, Incoming: m.Origin}
 		}
 		report.AlreadyStored = true
+		if w.r.broken.writeAgainNoLook {
+			return report, nil
+		}
 		// Its writer may have died before its own look, so the look is ours now,
 		// and it is about the packs which that manifest names.
 		packs, err := w.r.packsOf(w.ctx, existing)
@@ -209,6 +221,9 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 	}
 	if err != nil {
 		return report, err
+	}
+	if w.r.broken.writeNoLook || w.r.broken.writeLookFirst {
+		return report, nil
 	}
 	return report, w.r.look(w.ctx, w.name, m, w.packs.ids())
 }

@@ -1,0 +1,378 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage"
+)
+
+func simName(day string) Name { return backupName("202611"+day+"000000", "t") }
+
+// mustWrite is write, where a failure without a fault is one of the program.
+func (w *world) mustWrite(ctx context.Context, r *Repo, a *simActor, day, chunks string, previous ...string) error {
+	err := w.write(ctx, r, a, day, chunks, previous...)
+	if err != nil && !a.crashed && !errors.Is(err, errSimFault) && !errors.Is(err, ErrDeleted) {
+		w.violate("%s could not be stored: %v", simName(day), err)
+	}
+	return err
+}
+
+// write stores a stream under the day, with the days before as predictors, and
+// notes what it was promised.
+func (w *world) write(ctx context.Context, r *Repo, a *simActor, day, chunks string, previous ...string) error {
+	name := simName(day)
+	w.mu.Lock()
+	w.tried[name] = append(w.tried[name], chunks)
+	deletes := w.deletes[name.root()]
+	w.mu.Unlock()
+	var o WriteOptions
+	for _, p := range previous {
+		o.Previous = append(o.Previous, simName(p))
+	}
+	_, err := r.Write(ctx, name, bytes.NewReader(simContent(chunks)), o)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil && (a == nil || !a.crashed) {
+		if w.putWhileGone[name] && w.gone[name.root()] {
+			w.violate("%s was acknowledged although it was deleted before its manifest came", name)
+		}
+		w.acked[name] = chunks
+		if w.deletes[name.root()] == deletes && !w.gone[name.root()] {
+			w.must[name] = chunks
+		}
+	}
+	return err
+}
+
+// remove deletes the day's backup.
+func (w *world) remove(ctx context.Context, r *Repo, a *simActor, day string) error {
+	root := simName(day).root()
+	w.mu.Lock()
+	w.deletes[root]++
+	for name := range w.must {
+		if name.root() == root {
+			delete(w.must, name)
+		}
+	}
+	w.mu.Unlock()
+	err := r.Delete(ctx, simName(day))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil && (a == nil || !a.crashed) {
+		w.gone[root] = true
+	}
+	return err
+}
+
+// undelete takes the deletion of the day's backup back.
+func (w *world) undelete(ctx context.Context, r *Repo, a *simActor, day string) error {
+	root := simName(day).root()
+	w.mu.Lock()
+	was := w.gone[root]
+	delete(w.gone, root)
+	deletes := w.deletes[root]
+	w.mu.Unlock()
+	err := r.Undelete(ctx, simName(day))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case a != nil && a.crashed:
+	case err == nil && w.deletes[root] == deletes:
+		for name, chunks := range w.acked {
+			if name.root() == root {
+				w.must[name] = chunks
+			}
+		}
+	case errors.Is(err, errSimFault): // it may say too late, and not have got the tombstone back
+	case errors.Is(err, ErrTooLate) || errors.Is(err, ErrNotDeleted):
+		w.gone[root] = was
+	}
+	return err
+}
+
+func (s *setup) write(day, chunks string, previous ...string) {
+	s.t.Helper()
+	if err := s.w.write(s.t.Context(), s.r, nil, day, chunks, previous...); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// writeBlind stores a stream as a host does that knows no index: every chunk anew.
+func (s *setup) writeBlind(day, chunks string) {
+	s.t.Helper()
+	if err := s.w.write(s.t.Context(), s.w.s.fresh(&blind{direct{s.w}}, broken{}), nil, day, chunks); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+type blind struct{ direct }
+
+func (b *blind) List(ctx context.Context, prefix string, fn func(storage.Info) error) error {
+	if prefix == indexPrefix {
+		return nil
+	}
+	return b.direct.List(ctx, prefix, fn)
+}
+
+// condemn puts a condemned list that names the packs, by their labels, and roots.
+func (s *setup) condemn(days []string, packs ...string) {
+	s.t.Helper()
+	var l gcList
+	for _, p := range packs {
+		l.ids = append(l.ids, s.pack(p))
+	}
+	for _, d := range days {
+		l.roots = append(l.roots, simName(d).root())
+	}
+	if _, err := putCondemned(s.t.Context(), s.r, &l); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// pack returns the pack of that label.
+func (s *setup) pack(label string) digest.ID {
+	s.t.Helper()
+	for key, l := range s.w.labels {
+		if l == "packs/"+label {
+			id, err := digest.Parse(key[len(packPrefix)+3:])
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return id
+		}
+	}
+	s.t.Fatalf("no pack %s", label)
+	return digest.ID{}
+}
+
+func putCondemned(ctx context.Context, r *Repo, l *gcList) (string, error) {
+	id := newID()
+	key := condemnedPrefix + id.String()[:32]
+	object, err := r.keys.SealDocument(seal.Condemned, key, l.marshal(), nil)
+	if err != nil {
+		return "", err
+	}
+	return key, r.st.Put(ctx, key, object)
+}
+
+func (s *setup) remove(day string) {
+	s.t.Helper()
+	if err := s.w.remove(s.t.Context(), s.r, nil, day); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// drop deletes what lies below the prefixes, as a collector that did its work did.
+func (s *setup) drop(prefixes ...string) {
+	for _, p := range prefixes {
+		for _, key := range s.w.keysUnder(p) {
+			if err := s.w.delete(key); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// writes, deletes and undeletes make actors.
+func writes(name, day, chunks string, previous ...string) actorSpec {
+	return actorSpec{name, func(a *simActor, ctx context.Context, r *Repo) error {
+		return a.w.write(ctx, r, a, day, chunks, previous...)
+	}}
+}
+
+// writesSurely is writes in a world in which nothing is in the way of success.
+func writesSurely(name, day, chunks string, previous ...string) actorSpec {
+	return actorSpec{name, func(a *simActor, ctx context.Context, r *Repo) error {
+		return a.w.mustWrite(ctx, r, a, day, chunks, previous...)
+	}}
+}
+
+func deletes(name, day string) actorSpec {
+	return actorSpec{name, func(a *simActor, ctx context.Context, r *Repo) error {
+		return a.w.remove(ctx, r, a, day)
+	}}
+}
+
+func undeletes(name, day string) actorSpec {
+	return actorSpec{name, func(a *simActor, ctx context.Context, r *Repo) error {
+		return a.w.undelete(ctx, r, a, day)
+	}}
+}
+
+// sweeps makes the least that a collector may be: it removes what is deleted, condemns
+// every pack that it finds, keeps those that are needed, however little of them,
+// and never rescues. It condemns needlessly, which a collector may.
+func sweeps(name string) actorSpec {
+	return actorSpec{name, func(_ *simActor, ctx context.Context, r *Repo) error {
+		// Which packs to condemn is guesswork and needs no care.
+		var list gcList
+		err := r.listPacks(ctx, func(id digest.ID, _ storage.Info) error {
+			list.ids = append(list.ids, id)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		err = r.st.List(ctx, tombstonePrefix, func(info storage.Info) error {
+			list.roots = append(list.roots, info.Key[len(tombstonePrefix):])
+			return nil
+		})
+		if err != nil || len(list.ids) == 0 {
+			return err
+		}
+		key, err := putCondemned(ctx, r, &list)
+		if err != nil {
+			return err
+		}
+		// From here on writers see the list, or their manifests are seen below.
+		gc, err := r.lookGC(ctx)
+		if err != nil {
+			return err
+		}
+		var live []string
+		err = r.st.List(ctx, manifestPrefix, func(info storage.Info) error {
+			name, _, err := parseKey(info.Key)
+			if err == nil && (!gc.tombstones[name.root()] || !slices.Contains(list.roots, name.root())) {
+				live = append(live, info.Key)
+			} else if err == nil {
+				live = append(live, "-"+info.Key)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		needed := map[digest.ID]bool{}
+		for _, key := range live {
+			if dead, ok := strings.CutPrefix(key, "-"); ok {
+				if err := r.st.Delete(ctx, dead); err != nil {
+					return err
+				}
+				continue
+			}
+			m, err := r.readManifest(ctx, key)
+			if err != nil {
+				return err
+			}
+			for _, rows := range [2][]manifest.Chunk{m.Table.Rows, m.Table.Bases} {
+				for i := range rows {
+					needed[rows[i].ID] = true
+				}
+			}
+		}
+		// What a listed copy of a needed chunk is a delta to is needed too.
+		var found []index.Pack
+		for _, id := range list.ids {
+			info, err := r.st.Stat(ctx, packKey(id))
+			if isNotExist(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			p, err := r.readFooter(ctx, id, info.Size)
+			if err != nil {
+				return err
+			}
+			found = append(found, p)
+		}
+		for more := true; more; {
+			more = false
+			for i := range found {
+				for _, e := range found[i].Entries {
+					if e.Encoding == index.Delta && needed[e.ID] && !needed[e.Base] {
+						needed[e.Base], more = true, true
+					}
+				}
+			}
+		}
+		doomed := map[digest.ID]bool{}
+		for i := range found {
+			doomed[found[i].ID] = !slices.ContainsFunc(found[i].Entries, func(e index.Entry) bool { return needed[e.ID] })
+		}
+		// Removing goes the other way round: fragments before the packs they name.
+		fragments, err := r.listFragments(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range fragments {
+			packs, err := r.loadFragment(ctx, f.ID)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(packs, func(p index.Pack) bool { return !doomed[p.ID] }) {
+				if err := r.st.Delete(ctx, fragmentKey(f.ID)); err != nil {
+					return err
+				}
+			}
+		}
+		kept := 0
+		for i := range found {
+			if !doomed[found[i].ID] {
+				kept++
+				continue
+			}
+			if err := r.st.Delete(ctx, packKey(found[i].ID)); err != nil {
+				return err
+			}
+		}
+		if kept > 0 {
+			return nil
+		}
+		return r.st.Delete(ctx, key)
+	}}
+}
+
+// finishes makes the second half of a collector's work, long after the first: what
+// is condemned goes, fragments that name it, and then the lists.
+func finishes(name string) actorSpec {
+	return actorSpec{name, func(_ *simActor, ctx context.Context, r *Repo) error {
+		gc, err := r.lookGC(ctx)
+		if err != nil {
+			return err
+		}
+		fragments, err := r.listFragments(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range fragments {
+			packs, err := r.loadFragment(ctx, f.ID)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(packs, func(p index.Pack) bool { return gc.packs[p.ID] }) {
+				if err := r.st.Delete(ctx, fragmentKey(f.ID)); err != nil {
+					return err
+				}
+			}
+		}
+		for _, id := range slices.SortedFunc(maps.Keys(gc.packs), digest.ID.Compare) {
+			if err := r.st.Delete(ctx, packKey(id)); err != nil {
+				return err
+			}
+		}
+		return dropLists(ctx, r)
+	}}
+}
+
+// dropLists removes the condemned lists that the handle has read.
+func dropLists(ctx context.Context, r *Repo) error {
+	r.mu.Lock()
+	lists := slices.Sorted(maps.Keys(r.lists))
+	r.mu.Unlock()
+	for _, key := range lists {
+		if err := r.st.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
