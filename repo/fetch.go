@@ -18,12 +18,19 @@ type fetcher struct {
 	mu      sync.Mutex
 	sealers map[digest.ID]*seal.Sealer // by pack
 
+	// locate finds where chunks are, and their bases, when hints were no good.
+	locate func(ctx context.Context, want map[digest.ID]bool) (locations, error)
+
 	locating sync.Mutex
 	located  locations // chunks whose hints were no good, and their neighbours
 }
 
 func (r *Repo) newFetcher() *fetcher {
-	return &fetcher{r: r, sealers: make(map[digest.ID]*seal.Sealer), located: make(locations)}
+	f := &fetcher{r: r, sealers: make(map[digest.ID]*seal.Sealer), located: make(locations)}
+	f.locate = func(ctx context.Context, want map[digest.ID]bool) (locations, error) {
+		return r.locate(ctx, want, true)
+	}
+	return f
 }
 
 // maxLocated bounds the chunks whose places are kept; more than a leaf list has.
@@ -111,7 +118,7 @@ func (f *fetcher) places(ctx context.Context, t *manifest.Table, id digest.ID) (
 			want[t.Rows[i].ID] = true
 		}
 	}
-	found, err := f.r.locate(ctx, want, true)
+	found, err := f.locate(ctx, want)
 	if err != nil {
 		return nil, err
 	}

@@ -84,11 +84,10 @@ type Repo struct {
 	enc     *compress.Encoder
 	dec     *compress.Decoder
 	buffers buffers
+	broken  broken // rules left out, by tests
 
 	mu    sync.Mutex
 	lists map[string]*gcList // condemned and lost lists already read; they are write-once
-
-	broken broken // rules that tests remove
 }
 
 // Config returns what the repository's config says.

@@ -107,10 +107,35 @@ func (s *setup) write(day, chunks string, previous ...string) {
 }
 
 // writeBlind stores a stream as a host does that knows no index: every chunk anew.
-func (s *setup) writeBlind(day, chunks string) {
+func (s *setup) writeBlind(day, chunks string, previous ...string) {
 	s.t.Helper()
-	if err := s.w.write(s.t.Context(), s.w.s.fresh(&blind{direct{s.w}}, broken{}), nil, day, chunks); err != nil {
+	if err := s.w.write(s.t.Context(), s.w.s.fresh(&blind{direct{s.w}}, broken{}), nil, day, chunks, previous...); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// writeWhole stores a stream without deltas.
+func (s *setup) writeWhole(day, chunks string) {
+	s.t.Helper()
+	r := s.w.s.fresh(&direct{s.w}, broken{})
+	r.opts.Delta = DeltaOff
+	if err := s.w.write(s.t.Context(), r, nil, day, chunks); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// dropPack deletes a pack, and the fragment of the same number, as a collector does.
+func (s *setup) dropPack(label string) {
+	s.t.Helper()
+	if err := s.w.delete(packKey(s.pack(label))); err != nil {
+		s.t.Fatal(err)
+	}
+	for key, l := range s.w.labels {
+		if l == "index/F"+label[1:] {
+			if err := s.w.delete(key); err != nil {
+				s.t.Fatal(err)
+			}
+		}
 	}
 }
 
@@ -138,20 +163,20 @@ func (s *setup) condemn(days []string, packs ...string) {
 	}
 }
 
+func (s *setup) pack(label string) digest.ID { return s.w.pack(label) }
+
 // pack returns the pack of that label.
-func (s *setup) pack(label string) digest.ID {
-	s.t.Helper()
-	for key, l := range s.w.labels {
+func (w *world) pack(label string) digest.ID {
+	for key, l := range w.labels {
 		if l == "packs/"+label {
 			id, err := digest.Parse(key[len(packPrefix)+3:])
 			if err != nil {
-				s.t.Fatal(err)
+				panic(err)
 			}
 			return id
 		}
 	}
-	s.t.Fatalf("no pack %s", label)
-	return digest.ID{}
+	panic("no pack " + label)
 }
 
 func putCondemned(ctx context.Context, r *Repo, l *gcList) (string, error) {

@@ -167,32 +167,20 @@ func (s *scenario) wander(t *testing.T, b broken, from uint64, runs int, faults 
 	return x
 }
 
-// wandering lets an actor go on for a while, short or long, then another. Now and
-// then one is left alone for good, or until all others have ended.
+// wandering draws what happens next. Every other seed changes between actors at any
+// step; the others let actors run one after another and interrupt a few of them once,
+// for good or until all others have ended, which finds what takes few changes in the
+// right places.
 func wandering(seed uint64, faults bool, sched *schedule) chooser {
 	rng := rand.New(rand.NewPCG(seed, 11))
-	mean := []int{2, 5, 12, 30}[rng.IntN(4)]
-	stalled := map[int]bool{}
+	turn := changing(rng)
+	if seed%2 == 0 {
+		turn = ranked(rng)
+	}
 	return func(_ *world, step, current int, ready map[int][]*simOp) (pick, bool) {
-		p := byDefault(current, ready)
-		if len(ready[current]) == 0 || rng.IntN(mean) == 0 {
-			var able []int
-			for _, a := range slices.Sorted(maps.Keys(ready)) {
-				if !stalled[a] {
-					able = append(able, a)
-				}
-			}
-			if len(able) == 0 {
-				clear(stalled)
-				able = slices.Sorted(maps.Keys(ready))
-			}
-			p = pick{actor: able[rng.IntN(len(able))]}
-			if len(ready) > 1 && rng.IntN(12) == 0 {
-				stalled[p.actor] = true
-			}
-		}
+		p := pick{actor: turn(step, current, ready)}
 		p.op = rng.IntN(len(ready[p.actor]))
-		if faults && rng.IntN(120) == 0 {
+		if faults && rng.IntN(150) == 0 {
 			p.fault = []faultKind{failBefore, ackLost, crashThere}[rng.IntN(3)]
 			if o := ready[p.actor][p.op]; p.fault == ackLost && !o.writes() {
 				p.fault = failBefore
@@ -202,6 +190,60 @@ func wandering(seed uint64, faults bool, sched *schedule) chooser {
 			*sched = append(*sched, departure{step, p})
 		}
 		return p, false
+	}
+}
+
+// changing lets an actor go on for a while, short or long, then another. Now and then
+// one is left alone until all others have ended.
+func changing(rng *rand.Rand) func(step, current int, ready map[int][]*simOp) int {
+	mean := []int{2, 5, 12, 30}[rng.IntN(4)]
+	stalled := map[int]bool{}
+	return func(_, current int, ready map[int][]*simOp) int {
+		if len(ready[current]) > 0 && rng.IntN(mean) > 0 {
+			return current
+		}
+		var able []int
+		for _, a := range slices.Sorted(maps.Keys(ready)) {
+			if !stalled[a] {
+				able = append(able, a)
+			}
+		}
+		if len(able) == 0 {
+			clear(stalled)
+			able = slices.Sorted(maps.Keys(ready))
+		}
+		next := able[rng.IntN(len(able))]
+		if len(ready) > 1 && rng.IntN(12) == 0 {
+			stalled[next] = true
+		}
+		return next
+	}
+}
+
+// ranked gives every actor a rank; the highest that can go on does. At a few steps the
+// one whose turn it is falls to the lowest.
+func ranked(rng *rand.Rand) func(step, current int, ready map[int][]*simOp) int {
+	rank := map[int]int{}
+	lowest := 0
+	fall := map[int]bool{}
+	for range 2 + rng.IntN(8) {
+		fall[rng.IntN(250)] = true
+	}
+	return func(step, _ int, ready map[int][]*simOp) int {
+		best := -1
+		for _, a := range slices.Sorted(maps.Keys(ready)) {
+			if rank[a] == 0 {
+				rank[a] = 1 + rng.IntN(1<<20)
+			}
+			if best < 0 || rank[a] > rank[best] {
+				best = a
+			}
+		}
+		if fall[step] {
+			lowest--
+			rank[best] = lowest
+		}
+		return best
 	}
 }
 

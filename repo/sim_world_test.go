@@ -26,6 +26,8 @@ type scenario struct {
 	name   string
 	setup  func(s *setup)
 	actors []actorSpec
+	// limits, if set, changes simLimits.
+	limits func(*Limits)
 	// pagedLists makes listings take two steps, so that they are of no one moment.
 	pagedLists bool
 	// visible makes every stream that is visible one that restores: nothing is
@@ -51,6 +53,7 @@ type simBase struct {
 	promise promises
 	labels  map[string]string
 	counts  map[string]int
+	took    time.Duration
 }
 
 // setup writes what is there before the actors begin.
@@ -68,18 +71,19 @@ var simLimits = Limits{Inline: 1, SmallPack: 1, PackMin: 1, PackMax: 1, ReadWind
 const simChunk = 512
 
 // simContent is made of chunks: a capital letter stands for random bytes, the small
-// letter for the same with a few bytes changed, so that it becomes a delta to it.
+// letter for the same with a few bytes changed, so that it becomes a delta to it, and
+// the capital letter + 0x80 for another such change.
 func simContent(chunks string) []byte {
 	var out []byte
 	for _, c := range []byte(chunks) {
-		seed := c &^ 0x20
+		seed := c &^ 0xa0
 		rng := rand.New(rand.NewPCG(uint64(seed), 7))
 		chunk := make([]byte, simChunk)
 		for i := range chunk {
 			chunk[i] = byte(rng.Uint32())
 		}
 		if c != seed {
-			copy(chunk[100:], "changed")
+			copy(chunk[100:], fmt.Sprint("changed ", c))
 		}
 		out = append(out, chunk...)
 	}
@@ -122,13 +126,18 @@ func (s *scenario) prepare(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.fresh = func(st storage.Storage, b broken) *Repo {
+			opts := template.opts
+			if s.limits != nil {
+				s.limits(&opts.Limits)
+			}
 			return &Repo{
-				st: st, config: &config, keys: template.keys, cache: cache, opts: template.opts, log: template.log,
+				st: st, config: &config, keys: template.keys, cache: cache, opts: opts, log: template.log,
 				enc: enc, dec: dec, lists: map[string]*gcList{}, broken: b,
 			}
 		}
 		synctest.Test(t, func(t *testing.T) {
 			cryptotest.SetGlobalRandom(t, 2)
+			began := time.Now()
 			w := newWorld(t, s)
 			w.load(st)
 			w.store.SetClock(time.Now)
@@ -136,7 +145,7 @@ func (s *scenario) prepare(t *testing.T) {
 			if s.setup != nil {
 				s.setup(su)
 			}
-			s.base = &simBase{store: w.store.Clone(), promise: w.promises.clone(), labels: w.labels, counts: w.counts}
+			s.base = &simBase{store: w.store.Clone(), promise: w.promises.clone(), labels: w.labels, counts: w.counts, took: time.Since(began)}
 		})
 	})
 }
@@ -277,7 +286,7 @@ func (s *scenario) run(t *testing.T, seed uint64, b broken, choose chooser) *out
 		for k, v := range s.base.counts {
 			w.counts[k] = v
 		}
-		time.Sleep(100 * 24 * time.Hour) // what is there is old
+		time.Sleep(s.base.took + 3*24*time.Hour) // what is there is old
 		ctx := t.Context()
 		for i, spec := range s.actors {
 			a := &simActor{w: w, number: i, name: spec.name, broken: b}
