@@ -108,7 +108,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions) (*PruneReport, error) 
 	c.roots.locate = c.locate
 	c.cat.Broken = catalog.Broken{
 		CountCondemned: r.broken.collectCountCondemned, CountUnnamed: r.broken.collectCountUnnamed,
-		CountBaseless: r.broken.collectCountBaseless, IgnoreBases: r.broken.collectIgnoreBases,
+		CountBaseless: r.broken.collectCountBaseless, IgnoreBases: r.broken.collectIgnoreBases || r.broken.collectHintBases,
 	}
 	err := c.run(ctx)
 	if errors.Is(err, errDeadline) {

@@ -173,10 +173,7 @@ func (r *removal) test(t *testing.T) {
 		reached := 0
 		x := explored{found: s.run(t, 0, b, directed(r.trace, &reached)), runs: 1}
 		if x.found.violation == "" {
-			if reached != len(r.trace) && b == (broken{}) {
-				t.Logf("the trace was followed to %d of %d", reached, len(r.trace))
-			}
-			x.found = nil
+			x.last, x.found = x.found, nil
 		}
 		return x
 	}
@@ -190,6 +187,9 @@ func (r *removal) test(t *testing.T) {
 	x := try(b)
 	if x.found == nil {
 		t.Errorf("without the rule %d runs find nothing", x.runs)
+		if x.last != nil {
+			t.Logf("the trace went this way:\n%s%v", x.last.trace(), x.last.errs)
+		}
 		return
 	}
 	t.Logf("%d runs find nothing with the rule; without it the %dth run: %s\n%s", whole.runs, x.runs, x.found.violation, x.found.trace())

@@ -90,6 +90,14 @@ var collectorRemovals = []removal{
 		},
 	},
 	{
+		rule: "5: a copy in a condemned pack is no other location", remove: func(b *broken) { b.collectCountCondemned = true },
+		s: alone("two copies, both condemned", func(s *setup) {
+			s.write("01", "A")
+			s.writeBlind("02", "A")
+			s.condemn(nil, "P1", "P2")
+		}, onlyGarbage),
+	},
+	{
 		rule: "5: a delta counts only if its base has a location", remove: func(b *broken) { b.collectCountBaseless = true },
 		s: alone("a delta whose base is gone", func(s *setup) {
 			bWhole(s)
@@ -123,6 +131,7 @@ var collectorRemovals = []removal{
 			s.remove("05")
 			s.dropPack("P2")
 			s.dropPack("P3")
+			s.condemn(nil, "P1")
 		}, onlyGarbage),
 	},
 	{
@@ -157,6 +166,24 @@ var collectorRemovals = []removal{
 		rule: "8: a run that cannot read every root removes nothing", remove: func(b *broken) { b.collectSkipRoots = true },
 		s:     alone("a live pack is condemned", func(s *setup) { s.write("01", "A"); s.condemn(nil, "P1") }, onlyGarbage),
 		limit: bounds{faults: 1},
+	},
+	{
+		rule: "8: what is gone while it is read starts the listings again (trace 5)", remove: func(b *broken) { b.collectIgnore404 = true },
+		s: func() *scenario {
+			return &scenario{
+				name: "trace 5",
+				setup: func(s *setup) {
+					s.write("01", "B")
+					s.write("02", "b", "01")
+					s.write("03", "\xc2", "01")
+					s.remove("01")
+					s.drop("manifests/gp/default/20261101", tombstonePrefix)
+					s.condemn(nil, "P2", "P3")
+				},
+				actors: []actorSpec{prunes("C1", onlyGarbage), condemns("X", "P1"), prunes("C2", onlyGarbage)},
+			}
+		},
+		trace: []directive{{0, "put packs/", 0, 0}, {1, "", 0, 0}, {2, "get index/", 0, 0}, {0, "", 0, 0}, {2, "", 0, 0}},
 	},
 	{
 		rule: "9: a list stays while a fragment names its packs (trace 2)", remove: func(b *broken) { b.collectListGoesEarly = true },

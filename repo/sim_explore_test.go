@@ -68,7 +68,7 @@ type bounds struct {
 type explored struct {
 	runs, steps, pruned int
 	complete            bool // within the bounds
-	found               *outcome
+	found, last         *outcome
 	schedule            schedule
 	seed                uint64
 }
