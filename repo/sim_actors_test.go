@@ -4,13 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/gpdedup/gpdedup/digest"
-	"github.com/gpdedup/gpdedup/index"
-	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
 )
@@ -124,12 +119,18 @@ func (s *setup) writeWhole(day, chunks string) {
 	}
 }
 
-// dropPack deletes a pack, and the fragment of the same number, as a collector does.
-func (s *setup) dropPack(label string) {
+// dropPackOnly deletes a pack.
+func (s *setup) dropPackOnly(label string) {
 	s.t.Helper()
 	if err := s.w.delete(packKey(s.pack(label))); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// dropPack deletes a pack, and the fragment of the same number, as a collector does.
+func (s *setup) dropPack(label string) {
+	s.t.Helper()
+	s.dropPackOnly(label)
 	for key, l := range s.w.labels {
 		if l == "index/F"+label[1:] {
 			if err := s.w.delete(key); err != nil {
@@ -231,173 +232,4 @@ func undeletes(name, day string) actorSpec {
 	return actorSpec{name, func(a *simActor, ctx context.Context, r *Repo) error {
 		return a.w.undelete(ctx, r, a, day)
 	}}
-}
-
-// sweeps makes the least that a collector may be: it removes what is deleted, condemns
-// every pack that it finds, keeps those that are needed, however little of them,
-// and never rescues. It condemns needlessly, which a collector may.
-func sweeps(name string) actorSpec {
-	return actorSpec{name, func(_ *simActor, ctx context.Context, r *Repo) error {
-		// Which packs to condemn is guesswork and needs no care.
-		var list gcList
-		err := r.listPacks(ctx, func(id digest.ID, _ storage.Info) error {
-			list.ids = append(list.ids, id)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		err = r.st.List(ctx, tombstonePrefix, func(info storage.Info) error {
-			list.roots = append(list.roots, info.Key[len(tombstonePrefix):])
-			return nil
-		})
-		if err != nil || len(list.ids) == 0 {
-			return err
-		}
-		key, err := putCondemned(ctx, r, &list)
-		if err != nil {
-			return err
-		}
-		// From here on writers see the list, or their manifests are seen below.
-		gc, err := r.lookGC(ctx)
-		if err != nil {
-			return err
-		}
-		var live []string
-		err = r.st.List(ctx, manifestPrefix, func(info storage.Info) error {
-			name, _, err := parseKey(info.Key)
-			if err == nil && (!gc.tombstones[name.root()] || !slices.Contains(list.roots, name.root())) {
-				live = append(live, info.Key)
-			} else if err == nil {
-				live = append(live, "-"+info.Key)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		needed := map[digest.ID]bool{}
-		for _, key := range live {
-			if dead, ok := strings.CutPrefix(key, "-"); ok {
-				if err := r.st.Delete(ctx, dead); err != nil {
-					return err
-				}
-				continue
-			}
-			m, err := r.readManifest(ctx, key)
-			if err != nil {
-				return err
-			}
-			for _, rows := range [2][]manifest.Chunk{m.Table.Rows, m.Table.Bases} {
-				for i := range rows {
-					needed[rows[i].ID] = true
-				}
-			}
-		}
-		// What a listed copy of a needed chunk is a delta to is needed too.
-		var found []index.Pack
-		for _, id := range list.ids {
-			info, err := r.st.Stat(ctx, packKey(id))
-			if isNotExist(err) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			p, err := r.readFooter(ctx, id, info.Size)
-			if err != nil {
-				return err
-			}
-			found = append(found, p)
-		}
-		for more := true; more; {
-			more = false
-			for i := range found {
-				for _, e := range found[i].Entries {
-					if e.Encoding == index.Delta && needed[e.ID] && !needed[e.Base] {
-						needed[e.Base], more = true, true
-					}
-				}
-			}
-		}
-		doomed := map[digest.ID]bool{}
-		for i := range found {
-			doomed[found[i].ID] = !slices.ContainsFunc(found[i].Entries, func(e index.Entry) bool { return needed[e.ID] })
-		}
-		// Removing goes the other way round: fragments before the packs they name.
-		fragments, err := r.listFragments(ctx)
-		if err != nil {
-			return err
-		}
-		for _, f := range fragments {
-			packs, err := r.loadFragment(ctx, f.ID)
-			if err != nil {
-				return err
-			}
-			if !slices.ContainsFunc(packs, func(p index.Pack) bool { return !doomed[p.ID] }) {
-				if err := r.st.Delete(ctx, fragmentKey(f.ID)); err != nil {
-					return err
-				}
-			}
-		}
-		kept := 0
-		for i := range found {
-			if !doomed[found[i].ID] {
-				kept++
-				continue
-			}
-			if err := r.st.Delete(ctx, packKey(found[i].ID)); err != nil {
-				return err
-			}
-		}
-		if kept > 0 {
-			return nil
-		}
-		return r.st.Delete(ctx, key)
-	}}
-}
-
-// finishes makes the second half of a collector's work, long after the first: what
-// is condemned goes, fragments that name it, and then the lists.
-func finishes(name string) actorSpec {
-	return actorSpec{name, func(_ *simActor, ctx context.Context, r *Repo) error {
-		gc, err := r.lookGC(ctx)
-		if err != nil {
-			return err
-		}
-		fragments, err := r.listFragments(ctx)
-		if err != nil {
-			return err
-		}
-		for _, f := range fragments {
-			packs, err := r.loadFragment(ctx, f.ID)
-			if err != nil {
-				return err
-			}
-			if slices.ContainsFunc(packs, func(p index.Pack) bool { return gc.packs[p.ID] }) {
-				if err := r.st.Delete(ctx, fragmentKey(f.ID)); err != nil {
-					return err
-				}
-			}
-		}
-		for _, id := range slices.SortedFunc(maps.Keys(gc.packs), digest.ID.Compare) {
-			if err := r.st.Delete(ctx, packKey(id)); err != nil {
-				return err
-			}
-		}
-		return dropLists(ctx, r)
-	}}
-}
-
-// dropLists removes the condemned lists that the handle has read.
-func dropLists(ctx context.Context, r *Repo) error {
-	r.mu.Lock()
-	lists := slices.Sorted(maps.Keys(r.lists))
-	r.mu.Unlock()
-	for _, key := range lists {
-		if err := r.st.Delete(ctx, key); err != nil {
-			return err
-		}
-	}
-	return nil
 }

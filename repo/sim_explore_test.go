@@ -59,9 +59,10 @@ func byDefault(current int, ready map[int][]*simOp) pick {
 
 // bounds are how much may happen in the runs that are explored exhaustively.
 type bounds struct {
-	preemptions int // how often an actor is left that could go on
-	faults      int // operations that fail, acknowledgements lost, deaths
-	runs        int // at most; 0: no limit
+	preemptions int  // how often an actor is left that could go on
+	faults      int  // operations that fail, acknowledgements lost, deaths
+	runs        int  // at most; 0: no limit
+	everyState  bool // also what leads to where another run has been
 }
 
 // explored is what an exploration came to.
@@ -85,6 +86,9 @@ func (s *scenario) exhaust(t *testing.T, b broken, limit bounds) explored {
 	var x explored
 	seen := map[uint64][]left{}
 	met := func(state uint64, l left) bool {
+		if limit.everyState {
+			return false
+		}
 		for _, m := range seen[state] {
 			if m.preemptions >= l.preemptions && m.faults >= l.faults {
 				return true
@@ -226,8 +230,9 @@ func ranked(rng *rand.Rand) func(step, current int, ready map[int][]*simOp) int 
 	rank := map[int]int{}
 	lowest := 0
 	fall := map[int]bool{}
+	within := []int{40, 100, 250}[rng.IntN(3)]
 	for range 2 + rng.IntN(8) {
-		fall[rng.IntN(250)] = true
+		fall[rng.IntN(within)] = true
 	}
 	return func(step, _ int, ready map[int][]*simOp) int {
 		best := -1

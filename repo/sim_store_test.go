@@ -205,6 +205,11 @@ func (w *world) put(key string, data []byte) error {
 		w.objects[key] = mix(simHash(key) ^ simHash(string(data))<<1)
 		w.sum ^= w.objects[key]
 		w.label(key)
+		if w.s.indexed && strings.HasPrefix(key, indexPrefix) {
+			for _, p := range w.fragment(w.s.fresh(&direct{w}, broken{}), key) {
+				w.named[p.ID] = true
+			}
+		}
 		if name, _, err := parseKey(key); err == nil {
 			w.mu.Lock()
 			w.putWhileGone[name] = w.gone[name.root()]
@@ -342,3 +347,30 @@ func (w *world) keysUnder(prefix string) (keys []string) {
 	}
 	return keys
 }
+
+// direct is a way to the world's storage that needs no scheduler.
+type direct struct{ w *world }
+
+func (d *direct) Put(_ context.Context, key string, data []byte) error { return d.w.put(key, data) }
+func (d *direct) Delete(_ context.Context, key string) error           { return d.w.delete(key) }
+func (d *direct) Read(ctx context.Context, key string, offset int64, dst []byte) error {
+	return d.w.store.Read(ctx, key, offset, dst)
+}
+
+func (d *direct) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	return d.w.store.Get(ctx, key, limit)
+}
+
+func (d *direct) Stat(ctx context.Context, key string) (storage.Info, error) {
+	return d.w.store.Stat(ctx, key)
+}
+
+func (d *direct) List(ctx context.Context, prefix string, fn func(storage.Info) error) error {
+	return d.w.store.List(ctx, prefix, fn)
+}
+
+func (d *direct) Children(ctx context.Context, prefix string) ([]storage.Child, error) {
+	return d.w.store.Children(ctx, prefix)
+}
+func (d *direct) Location() string { return "simulation" }
+func (d *direct) Close() error     { return nil }

@@ -1,9 +1,7 @@
 package repo
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/pack"
@@ -33,6 +32,10 @@ type scenario struct {
 	// visible makes every stream that is visible one that restores: nothing is
 	// removed in this scenario.
 	visible bool
+	// indexed makes every pack that a fragment ever named, and that is there, one that a
+	// fragment names: without that a chunk is found again only by the pack's footer, so it
+	// is stored twice.
+	indexed bool
 	// epilogue runs when all actors have ended, alone; then everything that was
 	// promised is looked at once more.
 	epilogue func(ctx context.Context, r *Repo) error
@@ -53,6 +56,7 @@ type simBase struct {
 	promise promises
 	labels  map[string]string
 	counts  map[string]int
+	named   map[digest.ID]bool
 	took    time.Duration
 }
 
@@ -145,37 +149,10 @@ func (s *scenario) prepare(t *testing.T) {
 			if s.setup != nil {
 				s.setup(su)
 			}
-			s.base = &simBase{store: w.store.Clone(), promise: w.promises.clone(), labels: w.labels, counts: w.counts, took: time.Since(began)}
+			s.base = &simBase{store: w.store.Clone(), promise: w.promises.clone(), labels: w.labels, counts: w.counts, named: w.named, took: time.Since(began)}
 		})
 	})
 }
-
-// direct is a way to the world's storage that needs no scheduler.
-type direct struct{ w *world }
-
-func (d *direct) Put(_ context.Context, key string, data []byte) error { return d.w.put(key, data) }
-func (d *direct) Delete(_ context.Context, key string) error           { return d.w.delete(key) }
-func (d *direct) Read(ctx context.Context, key string, offset int64, dst []byte) error {
-	return d.w.store.Read(ctx, key, offset, dst)
-}
-
-func (d *direct) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
-	return d.w.store.Get(ctx, key, limit)
-}
-
-func (d *direct) Stat(ctx context.Context, key string) (storage.Info, error) {
-	return d.w.store.Stat(ctx, key)
-}
-
-func (d *direct) List(ctx context.Context, prefix string, fn func(storage.Info) error) error {
-	return d.w.store.List(ctx, prefix, fn)
-}
-
-func (d *direct) Children(ctx context.Context, prefix string) ([]storage.Child, error) {
-	return d.w.store.Children(ctx, prefix)
-}
-func (d *direct) Location() string { return "simulation" }
-func (d *direct) Close() error     { return nil }
 
 // world is one run.
 type world struct {
@@ -194,13 +171,14 @@ type world struct {
 	actors   []*simActor
 	arrivals int
 	promises
-	putWhileGone map[Name]bool // manifests that came when their deletion had been acknowledged
+	named        map[digest.ID]bool // packs that a fragment named at any time; if scenario.indexed
+	putWhileGone map[Name]bool      // manifests that came when their deletion had been acknowledged
 	violation    string
 }
 
 func newWorld(t *testing.T, s *scenario) *world {
 	return &world{
-		t: t, s: s, putWhileGone: map[Name]bool{}, labels: map[string]string{}, counts: map[string]int{}, pagedLists: s.pagedLists,
+		t: t, s: s, putWhileGone: map[Name]bool{}, named: map[digest.ID]bool{}, labels: map[string]string{}, counts: map[string]int{}, pagedLists: s.pagedLists,
 		promises: promises{must: map[Name]string{}, tried: map[Name][]string{}, acked: map[Name]string{}, gone: map[string]bool{}, deletes: map[string]int{}},
 	}
 }
@@ -285,6 +263,9 @@ func (s *scenario) run(t *testing.T, seed uint64, b broken, choose chooser) *out
 		}
 		for k, v := range s.base.counts {
 			w.counts[k] = v
+		}
+		for k := range s.base.named {
+			w.named[k] = true
 		}
 		time.Sleep(s.base.took + 3*24*time.Hour) // what is there is old
 		ctx := t.Context()
@@ -402,81 +383,4 @@ func (w *world) violate(format string, args ...any) {
 	if w.violation == "" {
 		w.violation = fmt.Sprintf(format, args...)
 	}
-}
-
-// promises are what the repository has acknowledged.
-type promises struct {
-	must    map[Name]string   // streams that must restore, with their content as simContent takes it
-	acked   map[Name]string   // streams that were acknowledged at any time
-	tried   map[Name][]string // everything that anybody tried to store under a name
-	gone    map[string]bool   // roots whose deletion was acknowledged and not taken back
-	deletes map[string]int    // deletions that began, by root
-}
-
-func (p *promises) clone() promises {
-	out := promises{must: map[Name]string{}, acked: map[Name]string{}, tried: map[Name][]string{}, gone: map[string]bool{}, deletes: map[string]int{}}
-	for k, v := range p.must {
-		out.must[k] = v
-	}
-	for k, v := range p.acked {
-		out.acked[k] = v
-	}
-	for k, v := range p.tried {
-		out.tried[k] = append([]string(nil), v...)
-	}
-	for k, v := range p.gone {
-		out.gone[k] = v
-	}
-	for k, v := range p.deletes {
-		out.deletes[k] = v
-	}
-	return out
-}
-
-// checkPromises restores everything that is visible, as somebody who comes now.
-func (w *world) checkPromises(when string) {
-	r := w.s.fresh(&direct{w}, broken{})
-	ctx := w.t.Context()
-	w.mu.Lock()
-	p := w.promises.clone()
-	w.mu.Unlock()
-	for name, contents := range p.tried {
-		var out bytes.Buffer
-		err := r.Restore(ctx, name, &out, RestoreOptions{})
-		must, promised := p.must[name]
-		switch {
-		case err == nil && p.gone[name.root()]:
-			w.violate("%s: %s restores although its deletion was acknowledged", when, name)
-		case err == nil && promised && !bytes.Equal(out.Bytes(), simContent(must)):
-			w.violate("%s: %s restores as other bytes", when, name)
-		case err == nil && !matches(out.Bytes(), contents):
-			w.violate("%s: %s restores as bytes that nobody stored", when, name)
-		case err != nil && w.s.visible && !errors.Is(err, ErrNoStream):
-			w.violate("%s: %s is visible and does not restore: %v", when, name, err)
-		case err != nil && promised:
-			w.violate("%s: %s was acknowledged and does not restore: %v", when, name, err)
-		case err != nil && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNoStream) && !errors.Is(err, ErrDeleted):
-			w.violate("%s: %s: neither content nor what is missing: %v", when, name, err)
-		case err != nil && !beginsOne(out.Bytes(), contents):
-			w.violate("%s: %s: wrong bytes went out before %v", when, name, err)
-		}
-	}
-}
-
-func matches(got []byte, contents []string) bool {
-	for _, c := range contents {
-		if bytes.Equal(got, simContent(c)) {
-			return true
-		}
-	}
-	return false
-}
-
-func beginsOne(got []byte, contents []string) bool {
-	for _, c := range contents {
-		if bytes.HasPrefix(simContent(c), got) {
-			return true
-		}
-	}
-	return false
 }

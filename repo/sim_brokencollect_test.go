@@ -1,23 +1,9 @@
 package repo
 
 import (
-	"context"
 	"testing"
 	"time"
 )
-
-// condemns makes an actor that puts a condemned list and dies: what other collectors
-// make of it is theirs.
-func condemns(name string, packs ...string) actorSpec {
-	return actorSpec{name, func(a *simActor, ctx context.Context, r *Repo) error {
-		var l gcList
-		for _, p := range packs {
-			l.ids = append(l.ids, a.w.pack(p))
-		}
-		_, err := putCondemned(ctx, r, &l)
-		return err
-	}}
-}
 
 // alone is a collector that has to do with nothing but what it finds.
 func alone(name string, before func(s *setup), o PruneOptions) func() *scenario {
@@ -207,6 +193,27 @@ var collectorRemovals = []removal{
 		},
 		limit: bounds{preemptions: 1},
 	},
+	{
+		rule: "merging: condemned packs stay (trace 9)", remove: func(b *broken) { b.mergeDropCondemned = true },
+		s: merged,
+	},
+	{
+		rule: "merging: first the new fragment, then the old ones go", remove: func(b *broken) { b.mergePutLast = true },
+		s: merged, limit: bounds{faults: 1},
+	},
+}
+
+// merged: a fragment names a pack that is gone, and one that is condemned for less than
+// the grace.
+func merged() *scenario {
+	s := alone("a fragment of two packs", func(s *setup) {
+		s.write("01", "AB")
+		s.remove("01")
+		s.condemn(nil, "P2")
+		s.dropPackOnly("P1")
+	}, PruneOptions{Grace: 9 * 24 * time.Hour, MinAge: time.Hour, MaxUnused: -1})()
+	s.indexed = true
+	return s
 }
 
 // lateList: something is stored, and only then its pack is condemned by somebody else.
@@ -224,8 +231,4 @@ func lateList() *scenario {
 
 // TestSimEveryRuleOfTheCollector does for the collector what the test of the writer's
 // rules does.
-func TestSimEveryRuleOfTheCollector(t *testing.T) {
-	for _, r := range collectorRemovals {
-		t.Run(r.rule, r.test)
-	}
-}
+func TestSimEveryRuleOfTheCollector(t *testing.T) { testRemovals(t, collectorRemovals) }
