@@ -279,6 +279,8 @@ type story struct {
 	r    *repo.Repo
 	ack  func(string)
 	days map[string][]byte
+
+	removed, merged int // packs, fragments
 }
 
 var wholeOptions = repo.Options{
@@ -364,6 +366,9 @@ func TestWholeOperationsSurviveCrashes(t *testing.T) {
 	s.collect()
 	s.collect()
 
+	if s.removed == 0 || s.merged == 0 {
+		t.Fatalf("%d packs were removed, %d fragments merged", s.removed, s.merged)
+	}
 	seen := map[uint64]bool{}
 	rng := rand.New(rand.NewPCG(1, 3))
 	rp := newReplay()
@@ -448,4 +453,13 @@ func (s *story) afterCrash(files map[string][]byte, acks []string, goOn bool) st
 	return ""
 }
 
-func (s *story) collect() {}
+// collect removes what it can, and merges fragments.
+func (s *story) collect() {
+	s.t.Helper()
+	report, err := s.r.Prune(s.ctx, repo.PruneOptions{RepackSmall: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.removed += report.RemovedPacks
+	s.merged += report.MergedFragments
+}
