@@ -160,6 +160,7 @@ func (y *yard) stop(p *os.Process, n int) bool {
 		return false
 	}
 	y.stopped++
+	y.cond.Broadcast() // for whoever waits for something to do
 	for until := y.ended + n; y.ended < until && y.stopped < y.lanes; {
 		y.cond.Wait()
 	}
@@ -353,10 +354,10 @@ func (y *yard) judge() {
 			y.t.Fatalf("fresh: exit %d, %s", code, said)
 		}
 	}
-	was, is := y.size(y.repository), y.size(fresh)
-	y.t.Logf("%d bytes, fresh %d", was, is)
-	if was > is+is/20 {
-		y.t.Errorf("the repository takes %d bytes, a fresh one with the same content %d", was, is)
+	was, is := y.sizes(y.repository), y.sizes(fresh)
+	y.t.Logf("%v, fresh %v", was, is)
+	if was["all"] > is["all"]+is["all"]/20 {
+		y.t.Errorf("the repository takes %v bytes, a fresh one with the same content %v", was, is)
 	}
 }
 
@@ -413,17 +414,22 @@ func (y *yard) visible() (out []kept) {
 	return out
 }
 
-func (y *yard) size(repository string) (n int64) {
+// sizes adds up what lies in each of a repository's directories.
+func (y *yard) sizes(repository string) map[string]int64 {
 	y.t.Helper()
-	y.must(filepath.WalkDir(repository, func(_ string, e fs.DirEntry, err error) error {
+	out := map[string]int64{}
+	y.must(filepath.WalkDir(repository, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
 		info, err := e.Info()
-		if err == nil {
-			n += info.Size()
+		if err != nil {
+			return err
 		}
-		return err
+		first, _, _ := strings.Cut(strings.TrimPrefix(path, repository+"/"), "/")
+		out[first] += info.Size()
+		out["all"] += info.Size()
+		return nil
 	}))
-	return n
+	return out
 }
