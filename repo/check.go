@@ -261,6 +261,7 @@ func (c *checker) readChunks(dir *index.Pack, object []byte) error {
 		return err
 	}
 	f := c.r.newFetcher()
+	defer f.close()
 	namer := c.r.keys.Namer()
 	broken := make(map[digest.ID]bool)
 	var first error

@@ -58,6 +58,7 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 	c.mu.Unlock()
 	identity := manifest.NewIdentity()
 	f := c.r.newFetcher()
+	defer f.close()
 	check := func(t *manifest.Table) error {
 		for i := range t.Rows {
 			identity.Add(t.Rows[i].ID, t.Rows[i].Raw)

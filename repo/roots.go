@@ -37,14 +37,10 @@ func rootKeyOf(info storage.Info) rootKey {
 }
 
 func newRootReader(r *Repo) *rootReader {
-	return &rootReader{r: r, seen: make(map[rootKey]bool), leaves: make(map[digest.ID]bool)}
+	return &rootReader{r: r, log: r.openRootLog(), seen: make(map[rootKey]bool), leaves: make(map[digest.ID]bool)}
 }
 
-func (x *rootReader) close() {
-	if x.log != nil {
-		x.log.close()
-	}
-}
+func (x *rootReader) close() { x.log.close() }
 
 // rootList is what one manifest or leaf list roots.
 type rootList struct {
@@ -133,7 +129,7 @@ func (x *rootReader) read(ctx context.Context, key rootKey, mu *sync.Mutex, mark
 		return err
 	}
 	f := x.r.newFetcher()
-	f.locate = x.locate
+	f.locate, f.direct = x.locate, true
 	var list rootList
 	for i := range m.Leaves {
 		leaf := m.Leaves[i].Chunk.ID
