@@ -108,7 +108,7 @@ type relocation struct {
 	found   locations
 	safe    map[safeKey]bool // chunks already looked for in the index
 	present map[digest.ID]bool
-	done    map[digest.ID]bool
+	done    map[digest.ID]error // of chunks that were settled, or could not be
 	builder *pack.Builder
 	written []index.Pack
 }
@@ -116,7 +116,7 @@ type relocation struct {
 func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, bad map[digest.ID]bool) error {
 	l := &relocation{
 		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
-		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
+		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]error),
 	}
 	defer l.fetcher.close()
 	// First which chunks, with their bases, are concerned; then where the index
@@ -125,8 +125,13 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	err := l.fetcher.eachTable(ctx, m, func(t *manifest.Table) error {
 		for _, rows := range [2][]manifest.Chunk{t.Rows, t.Bases} {
 			for i := range rows {
-				if c := &rows[i]; c.Pack != manifest.InlinePack && l.isBad(t.Packs[c.Pack].ID) {
-					concerned[c.ID] = true
+				for c := &rows[i]; ; c = &t.Bases[c.Base-1] {
+					if c.Pack != manifest.InlinePack && l.isBad(t.Packs[c.Pack].ID) {
+						concerned[c.ID], concerned[rows[i].ID] = true, true
+					}
+					if c.Base == 0 {
+						break // depth falls, so this ends
+					}
 				}
 			}
 		}
@@ -175,17 +180,26 @@ func (l *relocation) isBad(id digest.ID) bool {
 func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk) error {
 	if c.Base != 0 && !l.r.broken.writeBaseless {
 		if err := l.settle(ctx, t, &t.Bases[c.Base-1]); err != nil {
+			// The chunk itself may be elsewhere, whole or with another base: so it is when
+			// a stream is stored again that was never acknowledged, and lost its bases.
+			if isDamage(err) && l.safeInIndex(ctx, safeKey{c.ID, index.MaxDepth + 1}) {
+				return nil
+			}
 			return err
 		}
 	}
-	if c.Pack == manifest.InlinePack || !l.isBad(t.Packs[c.Pack].ID) || l.done[c.ID] {
+	if c.Pack == manifest.InlinePack || !l.isBad(t.Packs[c.Pack].ID) {
 		return nil
 	}
-	l.done[c.ID] = true
-	if l.safeInIndex(ctx, safeKey{c.ID, index.MaxDepth + 1}) {
-		return nil
+	if err, done := l.done[c.ID]; done {
+		return err
 	}
-	return l.copyOut(ctx, t.Packs[c.Pack], c, t)
+	var err error
+	if !l.safeInIndex(ctx, safeKey{c.ID, index.MaxDepth + 1}) {
+		err = l.copyOut(ctx, t.Packs[c.Pack], c, t)
+	}
+	l.done[c.ID] = err
+	return err
 }
 
 // safeInIndex reports whether the index has the chunk in a pack that is there and

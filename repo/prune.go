@@ -31,6 +31,9 @@ type PruneOptions struct {
 	MaxUnused float64
 	// RepackSmall merges small packs, in the order of the newest manifests.
 	RepackSmall bool
+	// Exclusive says that nobody else is at work: what processes that died left in the
+	// storage goes whatever its age.
+	Exclusive bool
 	// DryRun reports what would be done and changes nothing.
 	DryRun bool
 	// Deadline, if not zero, is from when nothing new is begun.
@@ -74,6 +77,8 @@ type PruneReport struct {
 	FoldedPacks     int `json:"folded_packs"` // that no index fragment named
 	MergedFragments int `json:"merged_fragments"`
 	RemovedLists    int `json:"removed_lists"`
+
+	RemovedTemporaries int `json:"removed_temporaries"` // of processes that died
 
 	BytesRead int64 `json:"bytes_read"` // of packs, to copy chunks
 

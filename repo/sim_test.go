@@ -38,6 +38,29 @@ func TestSimKnownStates(t *testing.T) {
 	}
 }
 
+// TestSimStoredAgain: a stream that was visible, never acknowledged, and lost the base of
+// its delta, is whole again when it is stored again.
+func TestSimStoredAgain(t *testing.T) {
+	for _, limits := range []func(*Limits){nil, func(l *Limits) { l.SmallPack = 1 << 20 }} {
+		s := &scenario{
+			limits: limits,
+			name:   "stored again",
+			setup: func(s *setup) {
+				s.write("01", "B")
+				s.write("02", "b", "01")
+				s.remove("01")
+				delete(s.w.must, simName("02"))
+				s.drop("manifests/gp/default/20261101", tombstonePrefix)
+				s.dropPack("P1")
+			},
+			actors: []actorSpec{writesSurely("W", "02", "b")},
+		}
+		if x := s.exhaust(t, broken{}, bounds{}); x.found != nil {
+			x.report(t, s)
+		}
+	}
+}
+
 // exploration is a scenario that is gone through within bounds: the first in every
 // test, the second when there is time.
 type exploration struct {

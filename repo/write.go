@@ -72,6 +72,7 @@ type writer struct {
 	started time.Time
 	packs   *packSet
 	stats   manifest.Stats
+	nameOwn func() error // names the pack of a small stream in a fragment; nil: none
 	late    func() error // see broken.writeManifestFirst
 }
 
@@ -217,7 +218,16 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 		if err != nil {
 			return report, err
 		}
-		return report, w.r.look(w.ctx, w.name, existing, packs)
+		err = w.r.look(w.ctx, w.name, existing, packs)
+		if err != nil && isDamage(err) && w.nameOwn != nil && w.ctx.Err() == nil {
+			// What the stored stream has lost, this one has just brought, in a pack that
+			// no fragment names yet: only what the index has is another location.
+			if err := w.nameOwn(); err != nil {
+				return report, err
+			}
+			err = w.r.look(w.ctx, w.name, existing, packs)
+		}
+		return report, w.meanwhile(err)
 	}
 	if err != nil {
 		return report, err
@@ -225,7 +235,22 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 	if w.r.broken.writeNoLook || w.r.broken.writeLookFirst {
 		return report, nil
 	}
-	return report, w.r.look(w.ctx, w.name, m, w.packs.ids())
+	return report, w.look(m)
+}
+
+// look is the repository's look at what this stream needs.
+func (w *writer) look(m *manifest.Manifest) error {
+	return w.meanwhile(w.r.look(w.ctx, w.name, m, w.packs.ids()))
+}
+
+// meanwhile says of what a look finds gone that it is no damage: it went while the stream
+// came, and comes again with it.
+func (w *writer) meanwhile(err error) error {
+	if err != nil && isDamage(err) && w.ctx.Err() == nil {
+		return WithHint(fmt.Errorf("what it has in common with other streams was removed meanwhile: %v", err),
+			"store it again: what is missing is then stored anew")
+	}
+	return err
 }
 
 func (r *Repo) sealManifest(key string, m *manifest.Manifest) ([]byte, error) {
