@@ -80,6 +80,10 @@ bench-measure: build ## the figures of docs/performance.md, next to restic and b
 bench-days: build ## thirty days of scattered changes, into docs/performance.md; takes a few minutes
 	@go run ./bench/days --gpdedup ./gpdedup --update docs/performance.md
 
+.PHONY: bench-pgdays
+bench-pgdays: build ## five days of a table in a PostgreSQL, and its base backups, into docs/performance.md; takes a few minutes
+	@go run ./bench/days --gpdedup ./gpdedup --source postgres --update docs/performance.md
+
 .PHONY: benchstat
 benchstat: build/bin/benchstat ## compares the last two `make bench`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt

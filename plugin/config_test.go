@@ -60,7 +60,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"options:\n  repository: {a: b}\n", "single value"},
 		{"options:\n  repository: [a]\n", "single value"},
 		{"options:\n  ? [a]\n  : b\n", "name is expected"},
-		{"options:\n  repositroy: /a\n", "known are cache_dir, compression, concurrency, delta, key_file, log_file, log_level, namespace, password_command, password_file, repository, transcode"},
+		{"options:\n  repositroy: /a\n", "known are cache_dir, compression, concurrency, delta, key_file, log_file, log_level, namespace, password_command, password_file, replica, repository, transcode"},
 		{"options:\n  other_plugin: secret\n", "unknown option"},
 		{"options:\n  repository: here\n", "not an absolute path"},
 		{"options:\n  repository: ~/here\n", "not an absolute path"},
@@ -74,6 +74,12 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"options:\n  concurrency: 0\n", "concurrency"},
 		{"options:\n  transcode: maybe\n", `"maybe" is not on or off`},
 		{"options:\n  key_file: /a\n  password_file: /b\n", "both key_file and password_file"},
+		{"options:\n  replica: there.yaml\n", "not an absolute path"},
+		{"options:\n  replica: [a]\n", "single value"},
+		{"options:\n  replica:\n    repository: here\n", "not an absolute path"},
+		{"options:\n  replica:\n    pgport: 1\n", "replica: unknown option"},
+		{"options:\n  replica:\n    replica: /there.yaml\n", "unknown option"},
+		{"options:\n  replica:\n    key_file: /a\n    password_file: /b\n", "both key_file and password_file"},
 	} {
 		if c, err := parseConfig([]byte(x.text), "gpdedup"); err == nil || !strings.Contains(err.Error(), x.says) {
 			t.Errorf("%q: got %+v, error %v; want one with %q", x.text, c, err, x.says)

@@ -108,7 +108,7 @@ type relocation struct {
 	found   locations
 	safe    map[safeKey]bool // chunks already looked for in the index
 	present map[digest.ID]bool
-	done    map[digest.ID]error // of chunks that were settled, or could not be
+	done    map[digest.ID]int // chunks that were copied: how deep they lie now
 	builder *pack.Builder
 	written []index.Pack
 }
@@ -116,7 +116,7 @@ type relocation struct {
 func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, bad map[digest.ID]bool) error {
 	l := &relocation{
 		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
-		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]error),
+		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]int),
 	}
 	defer l.fetcher.close()
 	// First which chunks, with their bases, are concerned; then where the index
@@ -145,7 +145,7 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	}
 	err = l.fetcher.eachTable(ctx, m, func(t *manifest.Table) error {
 		for i := range t.Rows {
-			if err := l.settle(ctx, t, &t.Rows[i]); err != nil {
+			if err := l.settle(ctx, t, &t.Rows[i], index.MaxDepth+1); err != nil {
 				return err
 			}
 		}
@@ -176,30 +176,34 @@ func (l *relocation) isBad(id digest.ID) bool {
 	return bad
 }
 
-// settle makes sure that a chunk, and before it its base, has a safe location.
-func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk) error {
+// settle makes sure that a chunk has a safe location that lies less deep than below. If it
+// stays where the manifest says, or is copied as it is there, its base needs one first. A
+// chunk that a collector has encoded anew may have one that does not need that base, which
+// may be gone for good.
+func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk, below int) error {
+	key := safeKey{c.ID, below}
+	moves := c.Pack != manifest.InlinePack && l.isBad(t.Packs[c.Pack].ID)
+	if depth, copied := l.done[c.ID]; moves && (copied && depth < below || l.safeInIndex(ctx, key)) {
+		return nil
+	}
 	if c.Base != 0 && !l.r.broken.writeBaseless {
-		if err := l.settle(ctx, t, &t.Bases[c.Base-1]); err != nil {
-			// The chunk itself may be elsewhere, whole or with another base: so it is when
-			// a stream is stored again that was never acknowledged, and lost its bases.
-			if isDamage(err) && l.safeInIndex(ctx, safeKey{c.ID, index.MaxDepth + 1}) {
+		if err := l.settle(ctx, t, &t.Bases[c.Base-1], int(c.Depth)); err != nil {
+			// Where the chunk stays its base is gone, but it may be elsewhere too: so it is
+			// when a stream is stored again that was never acknowledged, and lost its bases.
+			if isDamage(err) && l.safeInIndex(ctx, key) {
 				return nil
 			}
 			return err
 		}
 	}
-	if c.Pack == manifest.InlinePack || !l.isBad(t.Packs[c.Pack].ID) {
+	if !moves {
 		return nil
 	}
-	if err, done := l.done[c.ID]; done {
+	if err := l.copyOut(ctx, t.Packs[c.Pack], c, t); err != nil {
 		return err
 	}
-	var err error
-	if !l.safeInIndex(ctx, safeKey{c.ID, index.MaxDepth + 1}) {
-		err = l.copyOut(ctx, t.Packs[c.Pack], c, t)
-	}
-	l.done[c.ID] = err
-	return err
+	l.done[c.ID] = int(c.Depth)
+	return nil
 }
 
 // safeInIndex reports whether the index has the chunk in a pack that is there and

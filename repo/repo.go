@@ -103,6 +103,10 @@ type InitOptions struct {
 	Secret    Secret // zero: no encryption
 	ChunkSize int    // mean, in bytes; 0: DefaultChunkSize
 	Now       time.Time
+	// ChunkerFrom, if not nil, is a repository whose chunk names, cut points and chunk
+	// sizes the new one shares, so that chunks can be copied between them as they are.
+	// Either both are encrypted or neither is.
+	ChunkerFrom *Repo
 
 	ring *seal.Ring // nil: a fresh one
 }
@@ -115,20 +119,11 @@ func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, erro
 	} else if !errors.Is(err, storage.ErrNotExist) {
 		return nil, fmt.Errorf("init repository: %w", err)
 	}
-	if o.ChunkSize == 0 {
-		o.ChunkSize = DefaultChunkSize
-	}
-	chunks, err := ChunksFor(o.ChunkSize)
+	chunks, ring, depth, err := o.chunker()
 	if err != nil {
 		return nil, err
 	}
-	ring := o.ring
-	if ring == nil {
-		if ring, err = seal.NewRing(nil); err != nil {
-			return nil, err
-		}
-	}
-	c := &Config{ID: newID(), Created: o.Now.UTC().Truncate(time.Second), Encryption: encryptionAES, Chunks: chunks, DeltaDepth: defaultDeltaDepth}
+	c := &Config{ID: newID(), Created: o.Now.UTC().Truncate(time.Second), Encryption: encryptionAES, Chunks: chunks, DeltaDepth: depth}
 	if o.Secret.IsZero() {
 		c.Encryption = encryptionNone
 	}
@@ -148,6 +143,33 @@ func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, erro
 		return nil, fmt.Errorf("init repository: %w", err)
 	}
 	return c, nil
+}
+
+// chunker returns where the new repository cuts, its key ring, and how long its
+// chains of bases become.
+func (o InitOptions) chunker() (Chunks, *seal.Ring, uint8, error) {
+	if from := o.ChunkerFrom; from != nil {
+		if o.ChunkSize != 0 {
+			return Chunks{}, nil, 0, fmt.Errorf("init repository: %w: the size of chunks comes from %s and cannot be another", ErrUsage, from.st.Location())
+		}
+		// In a repository without encryption the ring lies in the open, and with it
+		// what names the chunks of the other one and authenticates its config.
+		if from.config.Encrypted() == o.Secret.IsZero() {
+			return Chunks{}, nil, 0, WithHint(fmt.Errorf("init repository: %w: of two repositories that share chunk names either both are encrypted or neither is", ErrUsage),
+				"make it without sharing; then what is copied to it is cut anew")
+		}
+		ring, err := from.keys.NewRing()
+		return from.config.Chunks, ring, from.config.DeltaDepth, err
+	}
+	if o.ChunkSize == 0 {
+		o.ChunkSize = DefaultChunkSize
+	}
+	chunks, err := ChunksFor(o.ChunkSize)
+	if err != nil || o.ring != nil {
+		return chunks, o.ring, defaultDeltaDepth, err
+	}
+	ring, err := seal.NewRing(nil)
+	return chunks, ring, defaultDeltaDepth, err
 }
 
 // Open opens the repository for the given operation: "read", "write" or "gc".

@@ -20,6 +20,8 @@ import (
 // WriteOptions say what is known about a stream beside its bytes.
 type WriteOptions struct {
 	Origin manifest.Origin
+	// Source is what the stream is a copy of; nil: of nothing.
+	Source *manifest.Source
 	// Wrapping is asked at the end of the stream what was around its bytes, and how
 	// many of the last were not inside. nil: nothing was.
 	Wrapping func() (as manifest.Wrapping, tail uint64)
@@ -170,7 +172,7 @@ func (r *Repo) verifyPayload(payload []byte, encoding index.Encoding, raw []byte
 // whether everything the stream needs will stay.
 func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 	w.stats.Milliseconds = time.Since(w.started).Milliseconds()
-	m.Kind, m.Origin, m.Stats = manifest.Stream, w.o.Origin, w.stats
+	m.Kind, m.Origin, m.Stats, m.Source = manifest.Stream, w.o.Origin, w.stats, w.o.Source
 	if w.o.Wrapping != nil {
 		m.Wrapping, m.Tail = w.o.Wrapping()
 	}

@@ -11,5 +11,6 @@ func readConfig(path string) (settings, error) {
 	return settings{
 		Repo: c.Repository, Namespace: c.Namespace, CacheDir: c.CacheDir, Secret: c.Secret,
 		Compression: c.Compression, Delta: c.Delta, Concurrency: c.Concurrency,
+		KeepWrapping: c.KeepWrapping,
 	}, nil
 }

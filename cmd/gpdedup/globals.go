@@ -34,6 +34,8 @@ type Globals struct {
 	Quiet           bool   `name:"quiet" short:"q" group:"output" help:"Report nothing but errors, data, and what --json asks for."`
 	Verbose         bool   `name:"verbose" short:"v" group:"output" help:"Say more, and show progress where there is no terminal."`
 
+	repoFlag, namespaceFlag string // what the command line itself says
+
 	ctx         context.Context //nolint:containedctx // of the process
 	stdout      io.Writer
 	screen      *screen.Screen // standard error
@@ -41,7 +43,10 @@ type Globals struct {
 	compression compress.Level // of --config, as are the next
 	delta       repo.DeltaMode
 	concurrency int
-	log         *slog.Logger
+	// keepWrapping has compressed streams stored as they come, unless a flag says
+	// otherwise.
+	keepWrapping bool
+	log          *slog.Logger
 }
 
 // Context ends when the process is asked to end.
@@ -125,8 +130,11 @@ func (g *Globals) Progress(label string, total int64) (update func(n int64), don
 	return g.progress(label, total, size.Format)
 }
 
+// showsProgress reports whether anybody sees what Progress is told.
+func (g *Globals) showsProgress() bool { return !g.Quiet && (g.screen.Terminal() || g.Verbose) }
+
 func (g *Globals) progress(label string, total int64, format func(int64) string) (update func(n int64), done func()) {
-	if g.Quiet || !g.screen.Terminal() && !g.Verbose {
+	if !g.showsProgress() {
 		return func(int64) {}, func() {}
 	}
 	return g.screen.Progress(label, total, format)
@@ -149,6 +157,7 @@ func (g *Globals) lateProgress(label string, format func(int64) string) (update 
 // settle completes the flags from the environment, the configuration file and the
 // defaults, in this order, and refuses what contradicts itself.
 func (g *Globals) settle(getenv func(string) string) error {
+	g.repoFlag, g.namespaceFlag = g.Repo, g.Namespace
 	g.secret = repo.Secret{KeyFile: g.KeyFile, PasswordFile: g.PasswordFile, PasswordCommand: g.PasswordCommand}
 	if err := oneSecret(g.secret, "--key-file", "--password-file", "--password-command", ""); err != nil {
 		return err
@@ -185,6 +194,7 @@ type settings struct {
 	Compression               compress.Level
 	Delta                     repo.DeltaMode
 	Concurrency               int
+	KeepWrapping              bool
 }
 
 // fill takes what is still open from s. The ways to give the key count as one.
@@ -206,6 +216,7 @@ func (g *Globals) fill(s settings) {
 	if g.delta == "" {
 		g.delta = s.Delta
 	}
+	g.keepWrapping = g.keepWrapping || s.KeepWrapping
 	if g.concurrency == 0 {
 		g.concurrency = s.Concurrency
 	}

@@ -20,6 +20,7 @@ type RepoCmd struct {
 	Info  RepoInfoCmd  `cmd:"" help:"Say what a repository is."`
 	Stats RepoStatsCmd `cmd:"" help:"Say how much it holds and what that takes."`
 	Check RepoCheckCmd `cmd:"" help:"Look for damage."`
+	Copy  RepoCopyCmd  `cmd:"" help:"Copy backups, streams and WAL to another repository."`
 	Prune RepoPruneCmd `cmd:"" help:"Free the space of what was deleted."`
 }
 

@@ -17,8 +17,10 @@ import (
 
 // RepoInitCmd is gpdedup repo init.
 type RepoInitCmd struct {
-	NoEncryption bool   `name:"no-encryption" help:"Make a repository that whoever has the storage can read."`
-	ChunkSize    string `name:"chunk-size" default:"256KiB" placeholder:"SIZE" help:"Mean size of a chunk, 16KiB to 4MiB. It cannot be changed later."`
+	NoEncryption bool    `name:"no-encryption" help:"Make a repository that whoever has the storage can read."`
+	ChunkSize    *string `name:"chunk-size" placeholder:"SIZE" help:"Mean size of a chunk, 16KiB to 4MiB; 256KiB if nothing is said. It cannot be changed later."`
+	ChunkerFrom  string  `name:"copy-chunker-from" group:"source" placeholder:"LOCATION" help:"Share chunk names, cut points and chunk size with this repository, so that 'repo copy' copies chunks as they are."`
+	fromFlags
 }
 
 // Help shows examples.
@@ -28,11 +30,15 @@ that exists must be empty. The key file is written if it does not exist; it is t
 that opens the repository, so keep a copy of it in another place. Where there is a
 repository already, or anything else, nothing is changed and the exit code is 2.
 
+With --copy-chunker-from the new repository gets the secret that names chunks from the
+other one, and no other: each keeps its own keys. Either both are encrypted or neither.
+
 Examples:
 
 	gpdedup repo init --repo /backup/gpdedup --key-file /etc/gpdedup.key
 	gpdedup repo init --repo /backup/gpdedup --password-command 'vault read …'
 	gpdedup repo init --repo /backup/gpdedup --no-encryption
+	gpdedup repo init --repo /mnt/copy --key-file /etc/copy.key --copy-chunker-from /backup/gpdedup --from-key-file /etc/gpdedup.key
 `
 }
 
@@ -63,6 +69,17 @@ func (c *RepoInitCmd) Run(g *Globals) (err error) {
 	if newKey := secret.KeyFile != "" && errors.Is(err, fs.ErrNotExist); err != nil && !newKey {
 		return fmt.Errorf("init repository: %w", err)
 	}
+	chunker, err := c.chunkerFrom(g)
+	if err != nil {
+		return err
+	}
+	if chunker != nil {
+		defer chunker.Close()
+		if config := chunker.Config(); config.Encrypted() == secret.IsZero() {
+			return usageError("init repository: of two repositories that share chunk names either both are encrypted or neither is",
+				"leave --copy-chunker-from out; then what is copied is cut anew")
+		}
+	}
 	st, err := createStorage(g)
 	if err != nil {
 		return err
@@ -74,7 +91,9 @@ func (c *RepoInitCmd) Run(g *Globals) (err error) {
 			return err
 		}
 	}
-	config, err := repo.Init(g.Context(), st, repo.InitOptions{Secret: secret, ChunkSize: chunkSize, Now: time.Now()})
+	config, err := repo.Init(g.Context(), st, repo.InitOptions{
+		Secret: secret, ChunkSize: chunkSize, ChunkerFrom: chunker, Now: time.Now(),
+	})
 	if err != nil {
 		if report.KeyFileCreated && repo.Hint(err) == "" {
 			// It is never removed: somebody else may have begun to use it.
@@ -110,13 +129,44 @@ func (c *RepoInitCmd) chooseSecret(g *Globals) (repo.Secret, error) {
 	return g.secret, nil
 }
 
+// chunkerFrom opens the repository that chunk names are to be shared with, if any.
+func (c *RepoInitCmd) chunkerFrom(g *Globals) (*repo.Repo, error) {
+	secret, err := c.secret()
+	if err != nil {
+		return nil, err
+	}
+	if c.ChunkerFrom == "" {
+		if !secret.IsZero() {
+			return nil, usageError("init repository: a --from-… key is given, but no --copy-chunker-from", "")
+		}
+		return nil, nil
+	}
+	if c.ChunkSize != nil {
+		return nil, usageError("init repository: both --chunk-size and --copy-chunker-from are given", "the size of chunks is shared too; leave --chunk-size out")
+	}
+	from := *g
+	from.Repo, from.secret = c.ChunkerFrom, secret
+	r, err := from.Open("read")
+	if errors.Is(err, repo.ErrWrongKey) {
+		err = repo.WithHint(err, "its key is given with --from-key-file, --from-password-file or --from-password-command")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("init repository: --copy-chunker-from: %w", err)
+	}
+	return r, nil
+}
+
+// chunkSize is 0 if nothing is said.
 func (c *RepoInitCmd) chunkSize() (int, error) {
-	n, err := size.Parse(c.ChunkSize)
+	if c.ChunkSize == nil {
+		return 0, nil
+	}
+	n, err := size.Parse(*c.ChunkSize)
 	if err != nil {
 		return 0, usageError("init repository: --chunk-size: "+err.Error(), "")
 	}
 	if n < repo.MinChunkSize || n > repo.MaxChunkSize {
-		return 0, usageError(fmt.Sprintf("init repository: --chunk-size: %s is not between 16KiB and 4MiB", c.ChunkSize), "")
+		return 0, usageError(fmt.Sprintf("init repository: --chunk-size: %s is not between 16KiB and 4MiB", *c.ChunkSize), "")
 	}
 	return int(n), nil
 }
