@@ -69,6 +69,14 @@ type figures struct {
 	again         time.Duration // a second prune, with nothing to do
 }
 
+// readBytes is what prune read; of a program that hides it, nothing is known.
+func (f figures) readBytes() string {
+	if f.read == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f MB", float64(f.read)/mega)
+}
+
 func run(program, dir string, rows, scale int) (string, error) {
 	program, err := filepath.Abs(program)
 	if err != nil {
@@ -93,8 +101,8 @@ func run(program, dir string, rows, scale int) (string, error) {
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", k.name, err)
 			}
-			fmt.Fprintf(&b, "| %.0f MB | %s | %.1f MB | %.1f MB | %.1f MB | %.2f s | %.2f s | %.1f MB | %.0f MiB |\n", float64(size(tables[0]))/mega, k.name,
-				float64(f.stored)/mega, float64(f.left)/mega, float64(f.fresh)/mega, f.took.Seconds(), f.again.Seconds(), float64(f.read)/mega, float64(f.peak)/(1<<20))
+			fmt.Fprintf(&b, "| %.0f MB | %s | %.1f MB | %.1f MB | %.1f MB | %.2f s | %.2f s | %s | %.0f MiB |\n", float64(size(tables[0]))/mega, k.name,
+				float64(f.stored)/mega, float64(f.left)/mega, float64(f.fresh)/mega, f.took.Seconds(), f.again.Seconds(), f.readBytes(), float64(f.peak)/(1<<20))
 		}
 		if scale == 1 {
 			break
