@@ -146,7 +146,6 @@ func TestCheckNewAndOld(t *testing.T) {
 	if keys, _ := w.check(PackChoice{New: true}); len(keys) != len(packs(w.st))-all {
 		t.Errorf("of %d new packs, %v were read", len(packs(w.st))-all, keys)
 	}
-	all = len(packs(w.st))
 	if keys, _ := w.check(PackChoice{OlderThan: retention.Age{Days: 30}}); len(keys) != 0 {
 		t.Errorf("%v were read again", keys)
 	}

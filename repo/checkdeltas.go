@@ -20,7 +20,7 @@ import (
 
 // deltaBatch is how many bytes of whole chunks are decoded at once, with all that is
 // built on them.
-const deltaBatch = 8 << 20
+const deltaBatch = 4 << 20
 
 // checkDeltas decodes the deltas in the packs that were read, with their bases, and
 // verifies their names. It begins with the whole chunks and goes on to what is built on

@@ -231,7 +231,7 @@ func (w *repairWorld) repair(key, how string, readData bool) {
 	for name := range still {
 		// Leaf lists say where chunks were, so new ones are other chunks: what a damaged one
 		// says is beyond repair.
-		if name.Key() != key && !(needed && w.leafy(name)) {
+		if lost := needed && w.leafy(name); name.Key() != key && !lost {
 			w.Errorf("%s is still broken: %+v", name, first)
 		}
 	}
