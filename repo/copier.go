@@ -478,7 +478,10 @@ func (c *collector) locate(ctx context.Context, want map[digest.ID]bool) (locati
 	found := make(locations)
 	dirs := make(map[int]*directory)
 	for id := range want {
-		for _, s := range c.cat.Chain(catalog.KeyOf(id)) {
+		c.mark.Lock()
+		chain := c.cat.Chain(catalog.KeyOf(id))
+		c.mark.Unlock()
+		for _, s := range chain {
 			d := dirs[s.Pack]
 			if d == nil {
 				var err error

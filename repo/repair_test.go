@@ -2,7 +2,11 @@ package repo
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"maps"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gpdedup/gpdedup/digest"
@@ -138,6 +142,9 @@ func TestRepair(t *testing.T) {
 				how, edit, pack := damage.how, damage.edit, strings.HasPrefix(key, packPrefix)
 				if pack && i%5 != k && (i+2)%5 != k {
 					continue // there are many of them
+				}
+				if !pack && !readData && i%5 != k {
+					continue // much the same
 				}
 				if pack && !readData && k < 2 {
 					continue // only reading finds it
@@ -278,6 +285,84 @@ func (w *repairWorld) repair(key, how string, readData bool) {
 		var b bytes.Buffer
 		if err := w.open().Restore(ctx, name, &b, RestoreOptions{}); err != nil || !bytes.Equal(b.Bytes(), data) {
 			w.Errorf("%s does not restore: %v", name, err)
+		}
+	}
+}
+
+// TestRepairBesideOthers: while backups, prunes and checks run, repairs lose nothing: every
+// backup that was acknowledged restores, and all of it is whole in the end.
+func TestRepairBesideOthers(t *testing.T) {
+	whole := newRepairWorld(t)
+	all := packs(whole.st)
+	for n := range 4 {
+		w := &repairWorld{T: t, st: whole.st.Clone(), o: whole.o, streams: maps.Clone(whole.streams)}
+		for _, id := range []digest.ID{all[n], all[(5*n+7)%len(all)]} {
+			object, err := w.st.Get(ctx, packKey(id), -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.st.Corrupt(packKey(id), mem.FlipBit(4*len(object)))
+		}
+		bad := w.broken(w.open())
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		stored := make(map[Name][]byte)
+		for k, name := range []Name{dayName(0), dayName(1), dayName(2), backupName("20260101000000", "small")} {
+			wg.Go(func() {
+				r, err := Open(ctx, w.st, "write", w.o)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for round := range 3 {
+					as := again(name)
+					as.Item = fmt.Sprintf("%s-%d-%d", name.Item, k, round)
+					_, err := r.Write(ctx, as, bytes.NewReader(w.streams[name]), WriteOptions{Previous: []Name{name}})
+					if err != nil {
+						if !strings.Contains(err.Error(), "removed meanwhile") {
+							t.Errorf("backup: %v", err)
+						}
+						continue // it counted on what was condemned as damaged: it was not acknowledged
+					}
+					mu.Lock()
+					stored[as] = w.streams[name]
+					mu.Unlock()
+				}
+			})
+		}
+		for range 2 {
+			wg.Go(func() {
+				for range 2 {
+					if _, err := w.open().Repair(ctx, RepairOptions{ReadData: true}); err != nil && !errors.Is(err, errAgain) {
+						t.Errorf("repair: %v", err)
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			for range 3 {
+				// It refuses while a leaf list cannot be read, and that is all it may do.
+				if _, err := w.open().Prune(ctx, PruneOptions{MaxUnused: DefaultMaxUnused}); err != nil && !isDamage(err) && !errors.Is(err, errAgain) {
+					t.Errorf("prune: %v", err)
+				}
+			}
+		})
+		wg.Wait()
+		if _, err := w.open().Repair(ctx, RepairOptions{ReadData: true}); err != nil {
+			t.Fatal(err)
+		}
+		r := w.open()
+		for name, data := range w.streams {
+			put(t, r, again(name), data, WriteOptions{Previous: []Name{name}})
+		}
+		maps.Copy(w.streams, stored)
+		for name := range w.broken(r) {
+			if _, new := stored[name]; new {
+				// What it referred to before anybody knew of the damage has healed like the rest.
+				t.Errorf("%s was acknowledged and does not restore", name)
+			} else if !bad[name] {
+				t.Errorf("%s was whole before", name)
+			}
 		}
 	}
 }

@@ -26,6 +26,7 @@ type collector struct {
 	now    time.Time
 	report *PruneReport
 	cat    *catalog.Catalog
+	mark   sync.Mutex // guards cat while roots are marked, and leaf lists looked for, side by side
 	roots  *rootReader
 
 	fragments  map[string]*fragmentRead // by key; what was read once is not read again
@@ -320,8 +321,13 @@ func (c *collector) readFragments(ctx context.Context) error {
 	g.SetLimit(c.r.opts.Concurrency)
 	for _, info := range c.listed {
 		key := fragmentKey(info.ID)
-		if c.fragments[key] != nil {
+		mu.Lock()
+		known := c.fragments[key] != nil
+		if known {
 			done += info.Size
+		}
+		mu.Unlock()
+		if known {
 			continue
 		}
 		g.Go(func() error {
@@ -470,6 +476,8 @@ func (c *collector) readRoots(ctx context.Context) error {
 	c.report.Manifests = len(c.manifests)
 	var unknown []digest.ID // chunks that no pack has
 	root := func(id digest.ID) {
+		c.mark.Lock()
+		defer c.mark.Unlock()
 		if !c.cat.Root(catalog.KeyOf(id)) {
 			unknown = append(unknown, id)
 		}
