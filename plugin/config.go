@@ -16,6 +16,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
+	"github.com/gpdedup/gpdedup/storage/target"
 )
 
 // Config is what the YAML file says that gpbackup is given. What it leaves open is
@@ -34,6 +35,11 @@ type Config struct {
 	LogFile      string
 	LogLevel     slog.Level
 	Replica      *Replica // nil: none
+	// Target says how to get at the storage; its secrets are there after ReadSecrets.
+	Target     target.Options
+	references references
+	// reuse lets what this host read to open the repository before do again.
+	reuse bool
 }
 
 // Replica says to which repository replicate_backup copies. gpbackup knows options of one
