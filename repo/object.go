@@ -1,0 +1,24 @@
+package repo
+
+import "github.com/gpdedup/gpdedup/repo/seal"
+
+// What follows is for packages that keep objects of their own beside streams, under
+// keys of their own: package wal.
+
+// Keys returns what seals and opens the repository's objects.
+func (r *Repo) Keys() *seal.Keys { return r.keys }
+
+// Concurrency returns how many cores may be used.
+func (r *Repo) Concurrency() int { return r.opts.Concurrency }
+
+// EscapeName returns what name is as one component of a key, or ErrUsage, wrapped,
+// for one that cannot be stored. what says what is named, for the error.
+func EscapeName(what, name string) (string, error) {
+	if err := validatePart(what, name); err != nil {
+		return "", err
+	}
+	return escape(name), nil
+}
+
+// UnescapeName reverses EscapeName and refuses everything that it does not write.
+func UnescapeName(component string) (string, error) { return unescape(component) }
