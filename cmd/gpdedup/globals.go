@@ -35,6 +35,7 @@ type Globals struct {
 	Verbose         bool   `name:"verbose" short:"v" group:"output" help:"Say more, and show progress where there is no terminal."`
 
 	ctx         context.Context //nolint:containedctx // of the process
+	signals     *signals
 	stdout      io.Writer
 	screen      *screen.Screen // standard error
 	secret      repo.Secret

@@ -28,6 +28,7 @@ type CLI struct {
 	RepoGroup RepoCmd    `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
 	Backup    BackupCmd  `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
 	Stream    StreamCmd  `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
+	Wal       WalCmd     `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
 	Version   VersionCmd `cmd:"" help:"Print the version."`
 	Help      HelpCmd    `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
 }
@@ -59,7 +60,7 @@ func limitGarbage() {
 // run runs one command and returns the exit code.
 func run(args []string) int {
 	signals := catchSignals(context.Background())
-	err := runCommand(signals.Context, args)
+	err := runCommand(signals, args)
 	if err != nil {
 		signals.DieIfAsked()
 		plugin.Report(os.Stderr, err)
@@ -67,7 +68,7 @@ func run(args []string) int {
 	return plugin.ExitCode(err)
 }
 
-func runCommand(ctx context.Context, args []string) error {
+func runCommand(signals *signals, args []string) error {
 	cli := &CLI{}
 	parser, err := newParser(cli)
 	if err != nil {
@@ -81,8 +82,11 @@ func runCommand(ctx context.Context, args []string) error {
 		return parseError(err)
 	}
 	g := &cli.Globals
-	g.ctx, g.stdout, g.screen = ctx, os.Stdout, screen.New(os.Stderr)
+	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
 	g.log = newLogger(g)
+	if err := cli.Wal.settle(g); err != nil {
+		return err
+	}
 	if err := g.settle(os.Getenv); err != nil {
 		return err
 	}
