@@ -24,6 +24,7 @@ const leastTry = 15 * time.Second
 type Fetch struct {
 	File, Dest string
 	Patience   time.Duration
+	PGData     string // the server's data directory; empty: the one that Dest lies in
 
 	// Open opens the archive. It is called once for each try, and not at all when the
 	// file is in the spool.
@@ -117,6 +118,13 @@ func (f *Fetch) prepare() error {
 		return err
 	}
 	f.dataDir = DataDirOf(f.Dest)
+	if f.PGData != "" {
+		dir, err := filepath.Abs(f.PGData)
+		if err != nil {
+			return err
+		}
+		f.dataDir = DataDir(dir)
+	}
 	f.standby = f.dataDir.Standby()
 	// A server syncs what it was given before it relies on it, and until then asks for
 	// it again. Nobody else is known to.

@@ -42,6 +42,12 @@ func main() {
 			os.Exit(plugin.ExitFailed)
 		}
 	}()
+	switch {
+	case os.Args[0] == fetchWorker:
+		os.Exit(runFetchWorker(os.Args[1:]))
+	case isFetch(os.Args[1:]):
+		os.Exit(guardFetch(os.Args[1:]))
+	}
 	if handled, code := pluginCommand(os.Args[1:]); handled {
 		os.Exit(code)
 	}

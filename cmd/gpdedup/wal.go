@@ -18,7 +18,9 @@ type WalCmd struct {
 	Content string `name:"content" default:"0" placeholder:"N" help:"Greenplum's content id, which it puts in place of %c; leave it out elsewhere."`
 	PGData  string `name:"pgdata" placeholder:"DIR" help:"The data directory, whose control file tells the cluster; that of the file, or the working directory, if nothing is said."`
 
-	Push WalPushCmd `cmd:"" help:"Put a file into the archive: for archive_command."`
+	Push     WalPushCmd     `cmd:"" help:"Put a file into the archive: for archive_command."`
+	Fetch    WalFetchCmd    `cmd:"" help:"Get a file out of the archive: for restore_command."`
+	Prefetch WalPrefetchCmd `cmd:"" hidden:"" help:"What fetch leaves behind."`
 }
 
 // settle makes --cluster what it is another name of.
