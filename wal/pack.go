@@ -150,3 +150,12 @@ func (p *Packer) packPiece(raw []byte) ([]byte, error) {
 	}
 	return piece, nil
 }
+
+// Size returns how many bytes the content takes, compressed.
+func (p *Packed) Size() int {
+	n := 0
+	for _, piece := range p.pieces {
+		n += len(piece)
+	}
+	return n
+}

@@ -84,3 +84,26 @@ func (h *PageHeader) Check(name Name, size int64) error {
 	}
 	return nil
 }
+
+// shortPageHeader is how many bytes of every page but a segment's first are header.
+const shortPageHeader = 24
+
+// checkPages looks at the header of every page of a segment. One that was never
+// written is zero, and then so are all that follow. The error wraps ErrPage.
+func checkPages(info *Info, data []byte) error {
+	begin := LSN(info.Number * uint64(info.SegmentSize))
+	unwritten := false
+	for at := int(info.PageSize); at+shortPageHeader <= len(data); at += int(info.PageSize) {
+		h := data[at : at+shortPageHeader]
+		magic, flags := binary.LittleEndian.Uint16(h), binary.LittleEndian.Uint16(h[2:])
+		address := LSN(binary.LittleEndian.Uint64(h[8:]))
+		if magic == 0 && address == 0 {
+			unwritten = true
+			continue
+		}
+		if unwritten || magic != info.PageMagic || flags&^pageAllFlags != 0 || address != begin+LSN(at) {
+			return fmt.Errorf("%w: page at offset %d is that of address %s (magic number %04X)", ErrPage, at, address, magic)
+		}
+	}
+	return nil
+}

@@ -15,16 +15,26 @@ import (
 // WalCmd is gpdedup wal.
 type WalCmd struct {
 	Cluster string `name:"cluster" placeholder:"NAME" help:"The same as --namespace."`
-	Content string `name:"content" default:"0" placeholder:"N" help:"Greenplum's content id, which it puts in place of %c; leave it out elsewhere."`
+	Content string `name:"content" placeholder:"N" help:"Greenplum's content id, which it puts in place of %c; leave it out elsewhere."`
 	PGData  string `name:"pgdata" placeholder:"DIR" help:"The data directory, whose control file tells the cluster; that of the file, or the working directory, if nothing is said."`
 
 	Push     WalPushCmd     `cmd:"" help:"Put a file into the archive: for archive_command."`
 	Fetch    WalFetchCmd    `cmd:"" help:"Get a file out of the archive: for restore_command."`
 	Prefetch WalPrefetchCmd `cmd:"" hidden:"" help:"What fetch leaves behind."`
+	List     WalListCmd     `cmd:"" help:"What the archive holds, and what is missing."`
+	Verify   WalVerifyCmd   `cmd:"" help:"Check the archive: damage, gaps, histories, base backups."`
+	Check    WalCheckCmd    `cmd:"" help:"Have the server archive a segment, and read it back."`
+	Cleanup  WalCleanupCmd  `cmd:"" help:"Remove WAL that nobody needs: for archive_cleanup_command."`
+	Point    WalPointCmd    `cmd:"" name:"restore-point" help:"Record a restore point of a Greenplum cluster."`
+
+	everyContent bool // no content id was given
 }
 
 // settle makes --cluster what it is another name of.
 func (c *WalCmd) settle(g *Globals) error {
+	if c.Content == "" {
+		c.everyContent, c.Content = true, wal.DefaultContent
+	}
 	switch {
 	case c.Cluster == "" || c.Cluster == g.Namespace:
 	case g.Namespace != "":
