@@ -35,6 +35,9 @@ const (
 	workerEnded = 11 // the file is proved absent
 )
 
+// workerStderr is the child's descriptor of standard error.
+const workerStderr = 3
+
 // isFetch reports whether the command line is one of wal fetch, even if it is wrong.
 func isFetch(args []string) bool {
 	group := slices.Index(args, "wal")
@@ -45,6 +48,8 @@ func isFetch(args []string) bool {
 
 // runFetchWorker is the child: it performs the command and returns what to end with.
 func runFetchWorker(args []string) (code int) {
+	// What the runtime of Go writes when it fails goes to the guard's file.
+	os.Stderr = os.NewFile(workerStderr, "stderr")
 	defer func() {
 		if r := recover(); r != nil {
 			plugin.Report(os.Stderr, fmt.Errorf("wal fetch: internal error: %v", r))
@@ -86,12 +91,16 @@ func guardFetch(args []string) int {
 		}
 	}
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // nobody may read the log any more
+	said := lastWords()
 	failed := func(err error) int {
+		if line := firstLine(said); line != "" {
+			err = fmt.Errorf("%w: %s", err, line)
+		}
 		plugin.Report(stderr, fmt.Errorf("wal fetch: the program itself failed: %w", err))
 		return afterAll(args, wal.ExitBroken)
 	}
 	child, err := os.StartProcess("/proc/self/exe", append([]string{fetchWorker}, args...), &os.ProcAttr{
-		Files: []*os.File{os.Stdin, os.Stdout, stderr},
+		Files: []*os.File{os.Stdin, os.Stdout, said, workerStderr: stderr},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL},
 	})
 	if err != nil {
@@ -145,6 +154,29 @@ func afterAll(args []string, code int) int {
 		return plugin.ExitFailed
 	}
 	return code
+}
+
+// lastWords returns a file for what the runtime of Go says of a fatal error, which is
+// pages of stack traces: only the first line of it is for a server's log.
+func lastWords() *os.File {
+	if fd, err := unix.MemfdCreate("said", unix.MFD_CLOEXEC); err == nil {
+		return os.NewFile(uintptr(fd), "said")
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil // a closed descriptor; then nothing is said
+	}
+	return null
+}
+
+func firstLine(f *os.File) string {
+	if f == nil {
+		return ""
+	}
+	buf := make([]byte, 200)
+	n, _ := f.ReadAt(buf, 0) // as much as there is
+	line, _, _ := strings.Cut(string(buf[:n]), "\n")
+	return strings.TrimSpace(line)
 }
 
 // takeStderr returns standard error under another number, and puts nothing in its
