@@ -83,7 +83,7 @@ func runCommand(signals *signals, args []string) error {
 	if len(args) == 0 {
 		return usageError("no command is given", "gpdedup --help")
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(joinContent(args))
 	if err != nil {
 		return parseError(err)
 	}

@@ -45,6 +45,27 @@ func (c *WalCmd) settle(g *Globals) error {
 	return nil
 }
 
+// joinContent makes one word of --content and a content id, which may be negative: -1
+// would be taken for a flag.
+func joinContent(args []string) []string {
+	if len(args) == 0 || args[0] != "wal" {
+		return args
+	}
+	var out []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return append(out, args[i:]...)
+		}
+		if arg == "--content" && i+1 < len(args) {
+			i++
+			arg += "=" + args[i]
+		}
+		out = append(out, arg)
+	}
+	return out
+}
+
 // openWAL opens the archive for operations that are no server's command.
 func (c *WalCmd) openWAL(g *Globals, operation string) (*repo.Repo, *wal.Archive, error) {
 	g.CacheDir = "" // the index is of no use here
