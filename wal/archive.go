@@ -244,8 +244,8 @@ func (a *Archive) List(ctx context.Context, epoch SystemID, fn func(Entry) error
 // standbyFolder holds the marks of standbys, beside the folders of files.
 const standbyFolder = "standbys"
 
-// HasLater reports whether the archive has a segment of the same timeline that begins
-// after the one named: then, if that is absent, there is a hole.
+// HasLater reports whether the archive has a segment, or a part of one, of the same
+// timeline that begins after the one named: then, if that is absent, there is a hole.
 func (a *Archive) HasLater(ctx context.Context, epoch SystemID, name Name) (later Name, found bool, err error) {
 	prefix := a.prefix + epoch.String() + "/"
 	folders, err := a.st.Children(ctx, prefix)
@@ -263,7 +263,7 @@ func (a *Archive) HasLater(ctx context.Context, epoch SystemID, name Name) (late
 		}
 		for _, file := range files {
 			n, err := ParseName(file.Name)
-			if err == nil && n.Kind == Segment && n.Timeline == name.Timeline && n.Position() > name.Position() {
+			if err == nil && n.isSegment() && n.Timeline == name.Timeline && n.Position() > name.Position() {
 				return n, true, nil
 			}
 		}

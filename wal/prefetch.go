@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -230,14 +231,14 @@ func (p *Prefetcher) candidates(at request, number uint64) []Name {
 	}
 	var names []Name
 	for i := len(ancestors); i >= 0; i-- {
-		t, begin := timeline, uint64(0)
-		if i < len(ancestors) {
-			t = ancestors[i].Timeline
+		t, begin, last := timeline, uint64(0), uint64(math.MaxUint64)
+		if i < len(ancestors) { // behind that a server may have gone on that nobody follows
+			t, last = ancestors[i].Timeline, uint64(ancestors[i].End)/uint64(at.size)
 		}
 		if i > 0 { // it begins where the one before it ends
 			begin = uint64(ancestors[i-1].End) / uint64(at.size)
 		}
-		if number >= begin && (t >= at.name.Timeline || at.back) {
+		if number >= begin && number <= last && (t >= at.name.Timeline || at.back) {
 			names = append(names, on(t))
 		}
 	}
