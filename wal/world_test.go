@@ -60,10 +60,14 @@ func segment(system SystemID, name Name, size uint32, seed uint64) []byte {
 	}
 	le := binary.LittleEndian
 	number, _ := name.Number(size)
-	le.PutUint16(data, 0xD110)
+	for at := 0; at < len(data); at += 8192 {
+		page := data[at:]
+		le.PutUint16(page, 0xD110)
+		le.PutUint16(page[2:], 0)
+		le.PutUint32(page[4:], name.Timeline)
+		le.PutUint64(page[8:], number*uint64(size)+uint64(at))
+	}
 	le.PutUint16(data[2:], pageLongHeader)
-	le.PutUint32(data[4:], name.Timeline)
-	le.PutUint64(data[8:], number*uint64(size))
 	le.PutUint64(data[24:], uint64(system))
 	le.PutUint32(data[32:], size)
 	le.PutUint32(data[36:], 8192)
