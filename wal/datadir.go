@@ -48,6 +48,20 @@ func (d DataDir) Standby() bool {
 	return d.oldStandby()
 }
 
+// EndsWithTheArchive reports whether the server is, or will start, in a recovery that
+// ends where it gets no more from the archive.
+func (d DataDir) EndsWithTheArchive() bool {
+	if d == "" || d.Standby() {
+		return false
+	}
+	for _, name := range []string{"recovery.signal", "recovery.conf"} {
+		if _, err := os.Stat(d.path(name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // oldStandby is Standby for servers before version 12, Greenplum 6 among them.
 func (d DataDir) oldStandby() bool {
 	data, err := os.ReadFile(d.path("recovery.conf"))
@@ -79,14 +93,8 @@ func (d DataDir) Recovering() bool {
 	if d == "" {
 		return false
 	}
-	asked := false
-	for _, name := range []string{"standby.signal", "recovery.signal", "recovery.conf"} {
-		if _, err := os.Stat(d.path(name)); err == nil {
-			asked = true
-		}
-	}
 	data, err := os.ReadFile(d.path("postmaster.pid"))
-	if !asked || err != nil {
+	if err != nil || !d.Standby() && !d.EndsWithTheArchive() {
 		return false
 	}
 	first, _, _ := strings.Cut(string(data), "\n")

@@ -38,12 +38,32 @@ const (
 // workerStderr is the child's descriptor of standard error.
 const workerStderr = 3
 
-// isFetch reports whether the command line is one of wal fetch, even if it is wrong.
+// isFetch reports whether the command line is one of wal fetch, even if it is wrong. It
+// goes by the words alone, because reading a command line may fail.
 func isFetch(args []string) bool {
 	group := slices.Index(args, "wal")
-	return group >= 0 && slices.Contains(args[group+1:], "fetch") && !slices.ContainsFunc(args, func(a string) bool {
-		return a == "--help" || a == "-h"
-	})
+	if group < 0 || slices.ContainsFunc(args, func(a string) bool { return a == "help" || a == "--help" || a == "-h" }) {
+		return false
+	}
+	for _, word := range args[group+1:] {
+		switch word {
+		case "fetch":
+			return true
+		case "push", "list", "verify", "check", "cleanup", "restore-point", prefetchCommand:
+			return false // its arguments may be called anything
+		}
+	}
+	return false
+}
+
+// usageExit is what wrong usage ends with. The server does not know whether it was
+// wal fetch that was misspelt: a command that it runs while it recovers must not end
+// with a status that means the end of the WAL to it.
+func usageExit() int {
+	if dir, err := os.Getwd(); err == nil && wal.DataDir(dir).EndsWithTheArchive() {
+		return wal.ExitUndecided
+	}
+	return plugin.ExitUsage
 }
 
 // runFetchWorker is the child: it performs the command and returns what to end with.

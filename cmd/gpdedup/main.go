@@ -71,7 +71,11 @@ func run(args []string) int {
 		signals.DieIfAsked()
 		plugin.Report(os.Stderr, err)
 	}
-	return plugin.ExitCode(err)
+	code := plugin.ExitCode(err)
+	if code == plugin.ExitUsage {
+		code = usageExit()
+	}
+	return code
 }
 
 func runCommand(signals *signals, args []string) error {

@@ -167,6 +167,14 @@ func startPrefetch() error {
 // WalPrefetchCmd is what wal fetch leaves behind. It takes the same command line.
 type WalPrefetchCmd struct{ WalFetchCmd }
 
+// Help says what it is.
+func (WalPrefetchCmd) Help() string {
+	return `Nobody needs to call it:
+
+	gpdedup wal prefetch --cluster main 000000010000000000000001 pg_wal/RECOVERYXLOG
+`
+}
+
 // Run fetches ahead.
 func (c *WalPrefetchCmd) Run(g *Globals, w *WalCmd) error {
 	limit, err := c.settle()

@@ -88,6 +88,19 @@ func TestNeverPromotes(t *testing.T) {
 	}
 }
 
+// TestMisspelt: not even a command that is none ends like the archive.
+func TestMisspelt(t *testing.T) {
+	t.Parallel()
+	w, c := pastWorld(t)
+	c.Configure(t, "restore_command = '"+w.shell("wal fecth --cluster main %f %p")+"'")
+	c.Touch(t, "recovery.signal")
+	w.stops(c, `exit code 200`)
+	c.Configure(t, "restore_command = '/no/such/gpdedup wal fetch --cluster main %f %p'")
+	w.stops(c, `FATAL:  could not restore file .*: command not found`)
+	c.Configure(t, w.restoring()...)
+	w.recovers(c)
+}
+
 // TestNoneButItsOwn: the archive of another cluster is not an archive without the file.
 func TestNoneButItsOwn(t *testing.T) {
 	t.Parallel()
