@@ -143,6 +143,9 @@ func unmarshalInfo(name Name, data []byte) (*Info, error) {
 		if !ok || number != i.Number || length != uint64(i.SegmentSize) {
 			return damaged("segment number %d, segment size %d, length %d", i.Number, i.SegmentSize, length)
 		}
+		if !validPageSize(i.PageSize) {
+			return damaged("pages of %d bytes", i.PageSize)
+		}
 	} else if i.PageMagic != 0 || i.PageTLI != 0 || i.Number != 0 || i.SegmentSize != 0 || i.PageSize != 0 || length > maxText {
 		return damaged("a %s of %d bytes, segment size %d", name.Kind, length, i.SegmentSize)
 	}

@@ -88,7 +88,7 @@ func openFile(keys *seal.Keys, key string, name Name, object []byte, dec *compre
 		box := object[at : at+int64(b)]
 		at += int64(b)
 		part := out[int64(i)*int64(size) : min(int64(i+1)*int64(size), info.Length)]
-		g.Go(func() error { return openPiece(s, uint64(i)+1, []byte(key), box, dec, part) })
+		g.Go(func() error { return openPiece(s, uint64(i)+1, []byte(key), box, dec, info.piece(i), part) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
@@ -99,20 +99,39 @@ func openFile(keys *seal.Keys, key string, name Name, object []byte, dec *compre
 	return info, out, checkContent(info, out)
 }
 
+// place is where in the WAL a piece lies. It is zero for a piece of another file.
+type place struct {
+	at       LSN
+	pageSize int
+}
+
+// piece returns where piece i, from 0, lies.
+func (i *Info) piece(n int) place {
+	if !i.Name.isSegment() {
+		return place{}
+	}
+	size, _ := pieceSize(i.Length)
+	return place{at: LSN(i.Number*uint64(i.SegmentSize) + uint64(n)*uint64(size)), pageSize: int(i.PageSize)}
+}
+
+// encodingPredicted is zstd of what predict made of a piece. It is one of WAL objects
+// only.
+const encodingPredicted index.Encoding = 3
+
 // openPiece fills part with what the box holds.
-func openPiece(s *seal.Sealer, ordinal uint64, bind, box []byte, dec *compress.Decoder, part []byte) error {
+func openPiece(s *seal.Sealer, ordinal uint64, bind, box []byte, dec *compress.Decoder, where place, part []byte) error {
 	plain, err := s.Open(nil, ordinal, bind, box)
 	if err != nil {
 		return fmt.Errorf("piece %d: %w", ordinal, err)
 	}
-	if err := decodePiece(dec, plain, part); err != nil {
+	if err := decodePiece(dec, where, plain, part); err != nil {
 		return fmt.Errorf("piece %d: %w", ordinal, err)
 	}
 	return nil
 }
 
 // decodePiece fills part with the content of a piece: an encoding, and a payload.
-func decodePiece(dec *compress.Decoder, piece, part []byte) error {
+func decodePiece(dec *compress.Decoder, where place, piece, part []byte) error {
 	if len(piece) == 0 {
 		return fmt.Errorf("%w: it is empty", repo.ErrDamaged)
 	}
@@ -122,14 +141,20 @@ func decodePiece(dec *compress.Decoder, piece, part []byte) error {
 			return fmt.Errorf("%w: %d bytes, want %d", repo.ErrDamaged, len(piece)-1, len(part))
 		}
 		copy(part, piece[1:])
-	case index.Zstd:
+	case index.Zstd, encodingPredicted:
+		if encoding == encodingPredicted && where.pageSize == 0 {
+			return fmt.Errorf("%w: encoding %d of what is no segment", repo.ErrDamaged, encoding)
+		}
 		// Into memory of its own: the decoder may write beyond the end of what it
 		// returns, and there the next piece is being decoded.
-		raw, err := dec.Decode(nil, piece[1:], encoding, len(part))
+		raw, err := dec.Decode(nil, piece[1:], index.Zstd, len(part))
 		if err != nil {
 			return fmt.Errorf("%w: %w", repo.ErrDamaged, err)
 		}
 		copy(part, raw)
+		if encoding == encodingPredicted {
+			restore(part, where.at, where.pageSize)
+		}
 	default:
 		return fmt.Errorf("encoding %d: %w", piece[0], repo.ErrNewer)
 	}

@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 )
@@ -89,7 +91,7 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 		}
 		g.Go(func() error {
 			defer func() { <-p.cores }()
-			piece, err := p.packPiece(raw)
+			piece, err := p.packPiece(out.Info.piece(i), raw)
 			out.pieces[i] = piece
 			return err
 		})
@@ -139,13 +141,27 @@ func (p *Packed) describe(file io.ReaderAt) error {
 }
 
 // packPiece compresses a piece, and makes sure that it can be had back.
-func (p *Packer) packPiece(raw []byte) ([]byte, error) {
+func (p *Packer) packPiece(where place, raw []byte) ([]byte, error) {
+	content := raw
+	predicted := false
+	if where.pageSize > 0 {
+		content = append(make([]byte, 0, len(raw)+compress.Slack), raw...)
+		if predicted = predict(content, where.at, where.pageSize); !predicted {
+			content = raw
+		}
+	}
 	piece := make([]byte, 1, 1+len(raw)/3)
-	piece, encoding := p.enc.Encode(piece, raw)
+	piece, encoding := p.enc.Encode(piece, content)
+	switch {
+	case encoding == index.Raw: // of what the file holds, not of what was made of it
+		piece = append(piece[:1], raw...)
+	case predicted:
+		encoding = encodingPredicted
+	}
 	piece[0] = byte(encoding)
 	check := make([]byte, len(raw))
-	if err := decodePiece(p.dec, piece, check); err != nil || !bytes.Equal(check, raw) {
-		return nil, fmt.Errorf("compress: what was compressed does not decompress to the same bytes: " +
+	if err := decodePiece(p.dec, where, piece, check); err != nil || !bytes.Equal(check, raw) {
+		return nil, errors.New("compress: what was compressed does not decompress to the same bytes: " +
 			"this machine's memory or processor is not to be trusted")
 	}
 	return piece, nil

@@ -57,12 +57,16 @@ func ParsePageHeader(data []byte) (PageHeader, error) {
 		return PageHeader{}, fmt.Errorf("%w: no WAL page begins the file (magic number %04X, flags %04X)", ErrPage, h.Magic, info)
 	case !validSegmentSize(h.SegmentSize):
 		return PageHeader{}, fmt.Errorf("%w: it claims segments of %d bytes", ErrPage, h.SegmentSize)
-	case h.PageSize < 1<<10 || h.PageSize > 64<<10 || h.PageSize&(h.PageSize-1) != 0:
+	case !validPageSize(h.PageSize):
 		return PageHeader{}, fmt.Errorf("%w: it claims pages of %d bytes", ErrPage, h.PageSize)
 	case h.System == 0 || h.Timeline == 0:
 		return PageHeader{}, fmt.Errorf("%w: system identifier %d, timeline %d", ErrPage, h.System, h.Timeline)
 	}
 	return h, nil
+}
+
+func validPageSize(size uint32) bool {
+	return size >= 1<<10 && size <= 64<<10 && size&(size-1) == 0
 }
 
 // Check compares what the page says with the name and the size of the file. The error
