@@ -1,9 +1,11 @@
 package wal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strconv"
@@ -182,12 +184,46 @@ func (a *Archive) Get(ctx context.Context, epoch SystemID, name Name) (*Info, []
 	object, err := a.st.Get(ctx, key, maxObject)
 	if err == nil {
 		var info *Info
-		var data []byte
-		if info, data, err = openFile(a.keys, key, name, object, a.dec, a.concurrency); err == nil {
-			return info, data, checkEpoch(info, epoch)
+		var file bytes.Buffer
+		if info, _, err = openInfo(a.keys, key, name, object[:min(len(object), metaEnd)]); err == nil {
+			file.Grow(int(info.Length))
+			if info, err = openFile(a.keys, key, name, object, a.dec, a.concurrency, &file); err == nil {
+				return info, file.Bytes(), checkEpoch(info, epoch)
+			}
 		}
 	}
 	return nil, nil, a.explain(key, epoch, name, err)
+}
+
+// Send writes a file to w. Whoever has w must not use what it got before Send returned
+// nil, because only then all of it was checked. The errors are those of Stat, and those
+// of w, which are returned as they are.
+func (a *Archive) Send(ctx context.Context, epoch SystemID, name Name, w io.Writer) (*Info, error) {
+	key := a.key(epoch, name)
+	object, err := a.st.Get(ctx, key, maxObject)
+	if err == nil {
+		to := &recipient{Writer: w}
+		var info *Info
+		if info, err = openFile(a.keys, key, name, object, a.dec, a.concurrency, to); err == nil {
+			return info, checkEpoch(info, epoch)
+		}
+		if to.err != nil {
+			return nil, to.err
+		}
+	}
+	return nil, a.explain(key, epoch, name, err)
+}
+
+// recipient remembers what went wrong with its writer.
+type recipient struct {
+	io.Writer
+	err error
+}
+
+func (r *recipient) Write(p []byte) (int, error) {
+	n, err := r.Writer.Write(p)
+	r.err = err
+	return n, err
 }
 
 // maxObject bounds an object in bytes: a segment of the largest size that does not

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -171,21 +172,29 @@ func (f *Fetch) try(ctx context.Context, limit time.Duration) error {
 			return err
 		}
 	}
-	_, data, err := a.Get(ctx, epoch, f.name)
-	if errors.Is(err, ErrAbsent) {
-		return f.absent(ctx, a, epoch)
-	}
-	if err != nil {
-		return err
-	}
+	var info *Info
+	var got error // what went wrong with the archive
+	var history bytes.Buffer
 	err = deliver(f.Dest, f.durable, func(w io.Writer) error {
-		_, err := w.Write(data)
+		to := &recipient{Writer: w}
+		if f.name.Kind == History {
+			to.Writer = io.MultiWriter(w, &history)
+		}
+		info, err = a.Send(ctx, epoch, f.name, to)
+		if to.err == nil {
+			got = err
+		}
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(got, ErrAbsent):
+		return f.absent(ctx, a, epoch)
+	case got != nil:
+		return got
+	case err != nil:
 		return finalError{err}
 	}
-	f.followUp(data)
+	f.followUp(info, history.Bytes())
 	return nil
 }
 
@@ -201,15 +210,15 @@ func (f *Fetch) absent(ctx context.Context, a *Archive, epoch SystemID) error {
 }
 
 // followUp sees to what the server will ask for next.
-func (f *Fetch) followUp(data []byte) {
+func (f *Fetch) followUp(info *Info, history []byte) {
 	if f.spool == nil {
 		return
 	}
 	switch f.name.Kind {
 	case Segment:
-		f.served(int64(len(data)))
+		f.served(info.Length)
 	case History:
-		_ = f.spool.Followed(f.name.Timeline, data) // costs a segment that is fetched in vain
+		_ = f.spool.Followed(f.name.Timeline, history) // costs a segment that is fetched in vain
 	}
 }
 

@@ -2,8 +2,9 @@ package wal
 
 import (
 	"fmt"
+	"io"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/zeebo/blake3"
 
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
@@ -63,40 +64,89 @@ func openInfo(keys *seal.Keys, key string, name Name, front []byte) (*Info, *sea
 	return info, s, err
 }
 
-// openFile returns the file that an object holds, checked down to its last byte.
-func openFile(keys *seal.Keys, key string, name Name, object []byte, dec *compress.Decoder, concurrency int) (*Info, []byte, error) {
+// openFile writes the file that an object holds to w, piece by piece. Only when it
+// returns nil was all of that checked, down to the last byte. The errors of w are
+// returned as they are.
+//
+// A few pieces at a time are in memory, and in the processor's cache, from where they
+// are decoded until they are written: to touch fresh memory for each costs more than to
+// decode it.
+func openFile(keys *seal.Keys, key string, name Name, object []byte, dec *compress.Decoder, concurrency int, w io.Writer) (*Info, error) {
 	info, s, err := openInfo(keys, key, name, object[:min(len(object), metaEnd)])
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	end := int64(metaEnd)
 	for _, b := range info.boxes {
 		end += int64(b)
 	}
 	if end > int64(len(object)) {
-		return nil, nil, fmt.Errorf("%w: %d bytes long, %d are missing", repo.ErrDamaged, len(object), end-int64(len(object)))
+		return nil, fmt.Errorf("%w: %d bytes long, %d are missing", repo.ErrDamaged, len(object), end-int64(len(object)))
 	}
 	if err := checkPadding(keys, s, []byte(key), object[end:]); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	out := make([]byte, info.Length)
-	size, _ := pieceSize(info.Length)
-	var g errgroup.Group
-	g.SetLimit(concurrency)
-	at := int64(metaEnd)
-	for i, b := range info.boxes {
-		box := object[at : at+int64(b)]
-		at += int64(b)
-		part := out[int64(i)*int64(size) : min(int64(i+1)*int64(size), info.Length)]
-		g.Go(func() error { return openPiece(s, uint64(i)+1, []byte(key), box, dec, info.piece(i), part) })
+	type part struct {
+		data []byte
+		err  error
 	}
-	if err := g.Wait(); err != nil {
-		return nil, nil, err
+	size, n := pieceSize(info.Length)
+	lanes := max(1, min(concurrency, n))
+	parts := make([]chan part, lanes) // piece i comes out of lane i modulo lanes
+	buffers := make([]chan []byte, lanes)
+	for l := range lanes {
+		parts[l], buffers[l] = make(chan part), make(chan []byte, 2)
+		buffers[l] <- nil
+		buffers[l] <- nil // one is written while the next is decoded
 	}
-	if digest.Sum(out) != info.Hash {
-		return nil, nil, fmt.Errorf("%w: the file's hash is not the recorded one", repo.ErrDamaged)
+	stop := make(chan struct{})
+	defer close(stop)
+	for l := range lanes {
+		go func() {
+			at := int64(metaEnd)
+			for i, b := range info.boxes {
+				box := object[at : at+int64(b)]
+				at += int64(b)
+				if i%lanes != l {
+					continue
+				}
+				var p part
+				select {
+				case p.data = <-buffers[l]:
+				case <-stop:
+					return
+				}
+				length := int(min(int64(size), info.Length-int64(i)*int64(size)))
+				p.data, p.err = openPiece(s, uint64(i)+1, []byte(key), box, dec, info.piece(i), p.data[:0], length)
+				select {
+				case parts[l] <- p:
+				case <-stop:
+					return
+				}
+			}
+		}()
 	}
-	return info, out, checkContent(info, out)
+	hash := blake3.New()
+	for i := range n {
+		p := <-parts[i%lanes]
+		if p.err != nil {
+			return nil, p.err
+		}
+		if i == 0 {
+			if err := checkContent(info, p.data); err != nil {
+				return nil, err
+			}
+		}
+		_, _ = hash.Write(p.data)
+		if _, err := w.Write(p.data); err != nil {
+			return nil, err
+		}
+		buffers[i%lanes] <- p.data
+	}
+	if digest.ID(hash.Sum(nil)) != info.Hash {
+		return nil, fmt.Errorf("%w: the file's hash is not the recorded one", repo.ErrDamaged)
+	}
+	return info, nil
 }
 
 // place is where in the WAL a piece lies. It is zero for a piece of another file.
@@ -118,47 +168,45 @@ func (i *Info) piece(n int) place {
 // only.
 const encodingPredicted index.Encoding = 3
 
-// openPiece fills part with what the box holds.
-func openPiece(s *seal.Sealer, ordinal uint64, bind, box []byte, dec *compress.Decoder, where place, part []byte) error {
+// openPiece returns what the box holds, length bytes, in dst's memory if there is room.
+func openPiece(s *seal.Sealer, ordinal uint64, bind, box []byte, dec *compress.Decoder, where place, dst []byte, length int) ([]byte, error) {
 	plain, err := s.Open(nil, ordinal, bind, box)
+	if err == nil {
+		dst, err = decodePiece(dec, where, plain, dst, length)
+	}
 	if err != nil {
-		return fmt.Errorf("piece %d: %w", ordinal, err)
+		return nil, fmt.Errorf("piece %d: %w", ordinal, err)
 	}
-	if err := decodePiece(dec, where, plain, part); err != nil {
-		return fmt.Errorf("piece %d: %w", ordinal, err)
-	}
-	return nil
+	return dst, nil
 }
 
-// decodePiece fills part with the content of a piece: an encoding, and a payload.
-func decodePiece(dec *compress.Decoder, where place, piece, part []byte) error {
+// decodePiece returns the content of a piece, which is an encoding and a payload: length
+// bytes, in dst's memory if there is room. What lies behind them there may change.
+func decodePiece(dec *compress.Decoder, where place, piece, dst []byte, length int) ([]byte, error) {
 	if len(piece) == 0 {
-		return fmt.Errorf("%w: it is empty", repo.ErrDamaged)
+		return nil, fmt.Errorf("%w: it is empty", repo.ErrDamaged)
 	}
 	switch encoding := index.Encoding(piece[0]); encoding {
 	case index.Raw:
-		if len(piece)-1 != len(part) {
-			return fmt.Errorf("%w: %d bytes, want %d", repo.ErrDamaged, len(piece)-1, len(part))
+		if len(piece)-1 != length {
+			return nil, fmt.Errorf("%w: %d bytes, want %d", repo.ErrDamaged, len(piece)-1, length)
 		}
-		copy(part, piece[1:])
+		return append(dst[:0], piece[1:]...), nil
 	case index.Zstd, encodingPredicted:
 		if encoding == encodingPredicted && where.pageSize == 0 {
-			return fmt.Errorf("%w: encoding %d of what is no segment", repo.ErrDamaged, encoding)
+			return nil, fmt.Errorf("%w: encoding %d of what is no segment", repo.ErrDamaged, encoding)
 		}
-		// Into memory of its own: the decoder may write beyond the end of what it
-		// returns, and there the next piece is being decoded.
-		raw, err := dec.Decode(nil, piece[1:], index.Zstd, len(part))
+		raw, err := dec.Decode(dst[:0], piece[1:], index.Zstd, length)
 		if err != nil {
-			return fmt.Errorf("%w: %w", repo.ErrDamaged, err)
+			return nil, fmt.Errorf("%w: %w", repo.ErrDamaged, err)
 		}
-		copy(part, raw)
 		if encoding == encodingPredicted {
-			restore(part, where.at, where.pageSize)
+			restore(raw, where.at, where.pageSize)
 		}
+		return raw, nil
 	default:
-		return fmt.Errorf("encoding %d: %w", piece[0], repo.ErrNewer)
+		return nil, fmt.Errorf("encoding %d: %w", piece[0], repo.ErrNewer)
 	}
-	return nil
 }
 
 func checkPadding(keys *seal.Keys, s *seal.Sealer, bind, box []byte) error {
@@ -180,7 +228,7 @@ func checkPadding(keys *seal.Keys, s *seal.Sealer, bind, box []byte) error {
 	return nil
 }
 
-// checkContent compares the first page of a segment with what the metadata says of
+// checkContent compares the first page of a segment, with which data begins, with what the metadata says of
 // it: a server takes a segment with the bytes of another for the end of the WAL.
 func checkContent(info *Info, data []byte) error {
 	if !info.Name.isSegment() {

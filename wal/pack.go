@@ -159,8 +159,7 @@ func (p *Packer) packPiece(where place, raw []byte) ([]byte, error) {
 		encoding = encodingPredicted
 	}
 	piece[0] = byte(encoding)
-	check := make([]byte, len(raw))
-	if err := decodePiece(p.dec, where, piece, check); err != nil || !bytes.Equal(check, raw) {
+	if check, err := decodePiece(p.dec, where, piece, nil, len(raw)); err != nil || !bytes.Equal(check, raw) {
 		return nil, errors.New("compress: what was compressed does not decompress to the same bytes: " +
 			"this machine's memory or processor is not to be trusted")
 	}

@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -201,10 +202,10 @@ func (p *Prefetcher) fetch(ctx context.Context, names []Name) bool {
 		if i > 0 && p.Spool.announce(name) != nil {
 			return false
 		}
-		_, data, err := p.Archive.Get(ctx, p.System, name)
-		if err == nil {
-			err = p.Spool.add(name, data)
-		}
+		err := p.Spool.add(name, func(w io.Writer) error {
+			_, err := p.Archive.Send(ctx, p.System, name, w)
+			return err
+		})
 		if err == nil {
 			return true
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -257,7 +258,7 @@ func TestSpoiled(t *testing.T) {
 		"cut short": func(p string, b []byte) error { return os.WriteFile(p, b[:4096], 0o600) },
 		"empty":     func(p string, _ []byte) error { return os.Truncate(p, 0) },
 	} {
-		w.must(s.add(name, w.segment(seg(1, 1))))
+		w.must(s.add(name, func(to io.Writer) error { _, err := to.Write(w.segment(seg(1, 1))); return err }))
 		h, _ := s.find(name)
 		w.must(spoil(h.file, w.segment(seg(1, 1))))
 		if taken, _, err := s.Take(t.Context(), name, dest, false); taken || err != nil {

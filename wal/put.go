@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/storage"
@@ -53,7 +54,7 @@ func (a *Archive) confirm(ctx context.Context, epoch SystemID, p *Packed) (int64
 	// are all there.
 	object, err := a.st.Get(ctx, key, maxObject)
 	if err == nil {
-		_, _, err = openFile(a.keys, key, name, object, a.dec, a.concurrency)
+		_, err = openFile(a.keys, key, name, object, a.dec, a.concurrency, io.Discard)
 	}
 	if err == nil {
 		err = a.st.Put(ctx, key, object)

@@ -246,19 +246,19 @@ func (s *Spool) await(ctx context.Context, name Name) (held, bool) {
 
 // add puts a segment into the spool. It is synced, so that the server, which syncs each
 // file before it relies on it, need not wait for that.
-func (s *Spool) add(name Name, data []byte) (err error) {
+func (s *Spool) add(name Name, write func(io.Writer) error) (err error) {
 	part := s.path(name.String() + partSuffix)
 	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666) //nolint:gosec // as the server would make it
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	if err == nil {
+	sum := crc32.New(castagnoli)
+	if err = write(io.MultiWriter(f, sum)); err == nil {
 		err = f.Sync()
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = os.Rename(part, s.path(fmt.Sprintf("%s.%08x", name, crc32.Checksum(data, castagnoli))))
+		err = os.Rename(part, s.path(fmt.Sprintf("%s.%08x", name, sum.Sum32())))
 	}
 	if err != nil {
 		_ = os.Remove(part)

@@ -70,6 +70,8 @@ func usageExit() int {
 func runFetchWorker(args []string) (code int) {
 	// What the runtime of Go writes when it fails goes to the guard's file.
 	os.Stderr = os.NewFile(workerStderr, "stderr")
+	// It ends before it has made much garbage.
+	debug.SetGCPercent(400)
 	defer func() {
 		if r := recover(); r != nil {
 			plugin.Report(os.Stderr, fmt.Errorf("wal fetch: internal error: %v", r))

@@ -35,6 +35,12 @@ type CLI struct {
 
 func main() {
 	debug.SetTraceback("none") // what a bug leaves on the screen is one line
+	switch {
+	case os.Args[0] == fetchWorker:
+		os.Exit(runFetchWorker(os.Args[1:]))
+	case isFetch(os.Args[1:]):
+		os.Exit(guardFetch(os.Args[1:]))
+	}
 	limitGarbage()
 	defer func() {
 		if r := recover(); r != nil {
@@ -42,12 +48,6 @@ func main() {
 			os.Exit(plugin.ExitFailed)
 		}
 	}()
-	switch {
-	case os.Args[0] == fetchWorker:
-		os.Exit(runFetchWorker(os.Args[1:]))
-	case isFetch(os.Args[1:]):
-		os.Exit(guardFetch(os.Args[1:]))
-	}
 	if handled, code := pluginCommand(os.Args[1:]); handled {
 		os.Exit(code)
 	}
