@@ -80,6 +80,10 @@ bench-measure: build ## the figures of docs/performance.md, next to restic and b
 bench-days: build ## thirty days of scattered changes, into docs/performance.md; takes a few minutes
 	@go run ./bench/days --gpdedup ./gpdedup --update docs/performance.md
 
+.PHONY: bench-wal
+bench-wal: build ## pushing, fetching and replaying WAL, into docs/performance.md; takes a few minutes
+	@go run ./bench/wal --gpdedup ./gpdedup --update docs/performance.md
+
 .PHONY: benchstat
 benchstat: build/bin/benchstat ## compares the last two `make bench`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt
