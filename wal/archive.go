@@ -271,7 +271,7 @@ func (a *Archive) List(ctx context.Context, epoch SystemID, fn func(Entry) error
 			if foreign != nil {
 				foreign(info.Key)
 			}
-			return nil //nolint:nilerr // reported
+			return nil
 		}
 		return fn(Entry{Name: name, Stored: info.Size})
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -31,6 +32,7 @@ type Packer struct {
 	enc     *compress.Encoder
 	dec     *compress.Decoder
 	cores   chan struct{}
+	free    chan *scratch
 	version string
 	now     func() time.Time
 }
@@ -46,7 +48,29 @@ func NewPacker(level compress.Level, concurrency int, version string) (*Packer, 
 	if err != nil {
 		return nil, err
 	}
-	return &Packer{enc: enc, dec: dec, cores: make(chan struct{}, concurrency), version: version, now: time.Now}, nil
+	return &Packer{enc: enc, dec: dec, cores: make(chan struct{}, concurrency), free: make(chan *scratch, 2*concurrency), version: version, now: time.Now}, nil
+}
+
+// scratch is memory for a piece, used again and again: to touch fresh memory takes
+// longer than to compress what is in it.
+type scratch struct {
+	raw, content, check []byte
+}
+
+func (p *Packer) takeScratch() *scratch {
+	select {
+	case s := <-p.free:
+		return s
+	default:
+		return &scratch{}
+	}
+}
+
+func (p *Packer) putScratch(s *scratch) {
+	select {
+	case p.free <- s:
+	default:
+	}
 }
 
 // Source is a file on its way into the archive.
@@ -74,12 +98,14 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 	for i := range n {
 		// Read one after the other, because the hash wants them so, and each once:
 		// what is hashed is what is stored, whatever happens to the file meanwhile.
-		raw := make([]byte, min(int64(size), length-int64(i)*int64(size)))
-		if _, err := file.ReadAt(raw, int64(i)*int64(size)); err != nil {
+		room := p.takeScratch()
+		want := int(min(int64(size), length-int64(i)*int64(size)))
+		room.raw = slices.Grow(room.raw[:0], want)[:want]
+		if _, err := file.ReadAt(room.raw, int64(i)*int64(size)); err != nil {
 			_ = g.Wait()
 			return nil, fmt.Errorf("read %s: %w", src.Path, notWhole(err))
 		}
-		_, _ = hash.Write(raw)
+		_, _ = hash.Write(room.raw)
 		select {
 		case p.cores <- struct{}{}:
 		case <-ctx.Done():
@@ -91,7 +117,8 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 		}
 		g.Go(func() error {
 			defer func() { <-p.cores }()
-			piece, err := p.packPiece(out.Info.piece(i), raw)
+			piece, err := p.packPiece(out.Info.piece(i), room)
+			p.putScratch(room)
 			out.pieces[i] = piece
 			return err
 		})
@@ -141,11 +168,13 @@ func (p *Packed) describe(file io.ReaderAt) error {
 }
 
 // packPiece compresses a piece, and makes sure that it can be had back.
-func (p *Packer) packPiece(where place, raw []byte) ([]byte, error) {
+func (p *Packer) packPiece(where place, room *scratch) ([]byte, error) {
+	raw := room.raw
 	content := raw
 	predicted := false
 	if where.pageSize > 0 {
-		content = append(make([]byte, 0, len(raw)+compress.Slack), raw...)
+		room.content = append(room.content[:0], raw...)
+		content = room.content
 		if predicted = predict(content, where.at, where.pageSize); !predicted {
 			content = raw
 		}
@@ -159,7 +188,11 @@ func (p *Packer) packPiece(where place, raw []byte) ([]byte, error) {
 		encoding = encodingPredicted
 	}
 	piece[0] = byte(encoding)
-	if check, err := decodePiece(p.dec, where, piece, nil, len(raw)); err != nil || !bytes.Equal(check, raw) {
+	check, err := decodePiece(p.dec, where, piece, room.check, len(raw))
+	if err == nil {
+		room.check = check
+	}
+	if err != nil || !bytes.Equal(check, raw) {
 		return nil, errors.New("compress: what was compressed does not decompress to the same bytes: " +
 			"this machine's memory or processor is not to be trusted")
 	}
