@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"slices"
@@ -54,7 +55,7 @@ func NewPacker(level compress.Level, concurrency int, version string) (*Packer, 
 // scratch is memory for a piece, used again and again: to touch fresh memory takes
 // longer than to compress what is in it.
 type scratch struct {
-	raw, content, check []byte
+	raw, out, check []byte
 }
 
 func (p *Packer) takeScratch() *scratch {
@@ -167,36 +168,36 @@ func (p *Packed) describe(file io.ReaderAt) error {
 	return nil
 }
 
-// packPiece compresses a piece, and makes sure that it can be had back.
+// packPiece compresses a piece, and makes sure that it can be had back. It changes what
+// is in room.
 func (p *Packer) packPiece(where place, room *scratch) ([]byte, error) {
 	raw := room.raw
-	content := raw
+	table := crc32.MakeTable(crc32.Castagnoli)
+	sum := crc32.Checksum(raw, table)
 	predicted := false
 	if where.pageSize > 0 {
-		room.content = append(room.content[:0], raw...)
-		content = room.content
-		if predicted = predict(content, where.at, where.pageSize); !predicted {
-			content = raw
+		if predicted = predict(raw, where.at, where.pageSize); !predicted {
+			restore(raw, where.at, where.pageSize)
 		}
 	}
-	piece := make([]byte, 1, 1+len(raw)/3)
-	piece, encoding := p.enc.Encode(piece, content)
-	switch {
-	case encoding == index.Raw: // of what the file holds, not of what was made of it
-		piece = append(piece[:1], raw...)
-	case predicted:
+	out, encoding := p.enc.Encode(append(room.out[:0], 0), raw)
+	if predicted && encoding == index.Zstd {
 		encoding = encodingPredicted
+	} else if predicted { // what the file holds, not what was made of it
+		restore(raw, where.at, where.pageSize)
+		out = append(out[:1], raw...)
 	}
-	piece[0] = byte(encoding)
-	check, err := decodePiece(p.dec, where, piece, room.check, len(raw))
+	out[0] = byte(encoding)
+	room.out = out
+	check, err := decodePiece(p.dec, where, out, room.check, len(raw))
 	if err == nil {
 		room.check = check
 	}
-	if err != nil || !bytes.Equal(check, raw) {
+	if err != nil || len(check) != len(raw) || crc32.Checksum(check, table) != sum {
 		return nil, errors.New("compress: what was compressed does not decompress to the same bytes: " +
 			"this machine's memory or processor is not to be trusted")
 	}
-	return piece, nil
+	return bytes.Clone(out), nil
 }
 
 // Size returns how many bytes the content takes, compressed.
