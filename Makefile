@@ -84,6 +84,10 @@ bench-days: build ## thirty days of scattered changes, into docs/performance.md;
 bench-pgdays: build ## five days of a table in a PostgreSQL, and its base backups, into docs/performance.md; takes a few minutes
 	@go run ./bench/days --gpdedup ./gpdedup --source postgres --update docs/performance.md
 
+.PHONY: bench-wal
+bench-wal: build ## pushing, fetching and replaying WAL, into docs/performance.md; takes a few minutes
+	@go run ./bench/wal --gpdedup ./gpdedup --update docs/performance.md
+
 .PHONY: benchstat
 benchstat: build/bin/benchstat ## compares the last two `make bench`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt

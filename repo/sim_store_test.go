@@ -344,8 +344,19 @@ func (w *world) keysUnder(prefix string) (keys []string) {
 // direct is a way to the world's storage that needs no scheduler.
 type direct struct{ w *world }
 
-func (d *direct) Put(_ context.Context, key string, data []byte) error { return d.w.put(key, data) }
-func (d *direct) Delete(_ context.Context, key string) error           { return d.w.delete(key) }
+// Put is called side by side for the packs of one stream.
+func (d *direct) Put(_ context.Context, key string, data []byte) error {
+	d.w.changing.Lock()
+	defer d.w.changing.Unlock()
+	return d.w.put(key, data)
+}
+
+func (d *direct) Delete(_ context.Context, key string) error {
+	d.w.changing.Lock()
+	defer d.w.changing.Unlock()
+	return d.w.delete(key)
+}
+
 func (d *direct) Read(ctx context.Context, key string, offset int64, dst []byte) error {
 	return d.w.store.Read(ctx, key, offset, dst)
 }

@@ -159,6 +159,7 @@ type world struct {
 	t          *testing.T
 	s          *scenario
 	store      *mem.Store
+	changing   sync.Mutex        // of what is done without the scheduler
 	objects    map[string]uint64 // key → hash of key and content
 	sum        uint64            // of all of them
 	degraded   bool              // something was deleted since the last check
