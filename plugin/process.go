@@ -42,14 +42,14 @@ func NewProcess(arg0, version string) *Process {
 		Name: filepath.Base(arg0), Version: version,
 		stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, parent: os.Getppid(),
 	}
-	keepDescriptors()
+	KeepDescriptors()
 	return p
 }
 
-// keepDescriptors makes sure that no child gets the descriptors that this process
+// KeepDescriptors makes sure that no child gets the descriptors that this process
 // inherited: about a hundred, relations and the client's socket among them, when a
 // server started it.
-func keepDescriptors() {
+func KeepDescriptors() {
 	const firstInherited = 3
 	if unix.CloseRange(firstInherited, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return

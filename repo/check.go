@@ -215,7 +215,7 @@ func (c *checker) listPacks(ctx context.Context, fragments []storage.Info) error
 	for _, info := range fragments {
 		entries += info.Size / 36 // an upper bound: ids do not compress
 	}
-	c.cat.Reserve(int(entries))
+	c.cat.Reserve(int(entries), 0)
 	return nil
 }
 

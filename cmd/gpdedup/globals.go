@@ -38,6 +38,7 @@ type Globals struct {
 	repoFlag, namespaceFlag string // what the command line itself says
 
 	ctx         context.Context //nolint:containedctx // of the process
+	signals     *signals
 	stdout      io.Writer
 	screen      *screen.Screen // standard error
 	secret      repo.Secret

@@ -28,13 +28,22 @@ type CLI struct {
 	RepoGroup RepoCmd    `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
 	Backup    BackupCmd  `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
 	Stream    StreamCmd  `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
+	Wal       WalCmd     `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
 	Version   VersionCmd `cmd:"" help:"Print the version."`
 	Help      HelpCmd    `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
 }
 
 func main() {
 	debug.SetTraceback("none") // what a bug leaves on the screen is one line
-	limitGarbage()
+	switch {
+	case os.Args[0] == fetchWorker:
+		os.Exit(runFetchWorker(os.Args[1:]))
+	case isFetch(os.Args[1:]):
+		os.Exit(guardFetch(os.Args[1:]))
+	}
+	if !isPush(os.Args[1:]) { // which has its own way
+		limitGarbage()
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			plugin.Report(os.Stderr, fmt.Errorf("internal error: %v", r))
@@ -59,15 +68,19 @@ func limitGarbage() {
 // run runs one command and returns the exit code.
 func run(args []string) int {
 	signals := catchSignals(context.Background())
-	err := runCommand(signals.Context, args)
+	err := runCommand(signals, args)
 	if err != nil {
 		signals.DieIfAsked()
 		plugin.Report(os.Stderr, err)
 	}
-	return plugin.ExitCode(err)
+	code := plugin.ExitCode(err)
+	if code == plugin.ExitUsage {
+		code = usageExit()
+	}
+	return code
 }
 
-func runCommand(ctx context.Context, args []string) error {
+func runCommand(signals *signals, args []string) error {
 	cli := &CLI{}
 	parser, err := newParser(cli)
 	if err != nil {
@@ -76,13 +89,16 @@ func runCommand(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return usageError("no command is given", "gpdedup --help")
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(joinContent(args))
 	if err != nil {
 		return parseError(err)
 	}
 	g := &cli.Globals
-	g.ctx, g.stdout, g.screen = ctx, os.Stdout, screen.New(os.Stderr)
+	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
 	g.log = newLogger(g)
+	if err := cli.Wal.settle(g); err != nil {
+		return err
+	}
 	if err := g.settle(os.Getenv); err != nil {
 		return err
 	}

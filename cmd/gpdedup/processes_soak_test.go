@@ -16,7 +16,7 @@ func TestProcessesForLong(t *testing.T) {
 	if err != nil {
 		from = uint64(os.Getpid())
 	}
-	for seed := from; seed < from+12; seed++ {
+	for seed := from; seed < from+8; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { newYard(t, seed).run(40) })
 	}
 }

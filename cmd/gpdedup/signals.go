@@ -23,8 +23,19 @@ const grace = 5 * time.Second
 type signals struct {
 	Context context.Context //nolint:containedctx // of the process
 
-	mu  sync.Mutex
-	got syscall.Signal
+	mu    sync.Mutex
+	got   syscall.Signal
+	quiet bool
+}
+
+// Quiet makes a signal end the process without a word, for commands whose standard
+// error is a server's log: it has asked for that end itself. Nor does it matter then
+// that nobody reads that log any more.
+func (s *signals) Quiet() {
+	s.mu.Lock()
+	s.quiet = true
+	s.mu.Unlock()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
 // catchSignals waits for SIGINT, SIGTERM and SIGQUIT, unless the process was started
@@ -57,12 +68,14 @@ func catchSignals(parent context.Context) *signals {
 // waits for it, a shell in a loop for instance, is then told why it ended.
 func (s *signals) DieIfAsked() {
 	s.mu.Lock()
-	sig := s.got
+	sig, quiet := s.got, s.quiet
 	s.mu.Unlock()
 	if sig == 0 {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "gpdedup: ended by %s\n", signalName(sig))
+	if !quiet {
+		fmt.Fprintf(os.Stderr, "gpdedup: ended by %s\n", signalName(sig))
+	}
 	plugin.DieBy(sig)
 }
 

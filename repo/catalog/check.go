@@ -34,14 +34,14 @@ func (c *Catalog) Ask() {
 }
 
 // Same reports whether the catalog has a copy in the pack that is as the location says,
-// but for its place there.
+// but for its place there. Call it after Sort.
 func (c *Catalog) Same(pack int, id Key, loc *index.Location) bool {
 	run := c.find(id)
 	for i := range run {
 		r := &run[i]
 		delta := loc.Encoding == index.Delta
 		if int(r.pack) == pack && r.stored == loc.Stored && r.depth == loc.Depth && r.raw == lengthOf(loc.Raw) &&
-			(r.flags&isDelta != 0) == delta && (!delta || r.base == KeyOf(loc.Base)) {
+			(r.flags&isDelta != 0) == delta && (!delta || c.baseOf(r) == KeyOf(loc.Base)) {
 			return true
 		}
 	}
@@ -99,7 +99,7 @@ func (c *Catalog) Tree(want func(pack int) bool, lost func(Node)) *Tree {
 		i := work[len(work)-1]
 		work = work[:len(work)-1]
 		r := &c.rows[i]
-		base := c.source(r.base)
+		base := c.source(int(r.base))
 		if base < 0 || c.rows[base].depth >= r.depth {
 			r.flags &^= inTree
 			lost(c.node(r, false))
@@ -114,15 +114,15 @@ func (c *Catalog) Tree(want func(pack int) bool, lost func(Node)) *Tree {
 		c.counts(&c.rows[i]) // so that questions change nothing, and may be asked side by side
 	}
 	slices.SortFunc(t.deltas, func(a, b int32) int {
-		return cmp.Or(compareKeys(c.rows[a].base, c.rows[b].base), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(c.rows[a].base, c.rows[b].base), cmp.Compare(a, b))
 	})
 	return t
 }
 
 // source returns the row of the copy that a chunk's content is taken from: the least deep
-// that can be read; -1 if there is none.
-func (c *Catalog) source(id Key) int {
-	for i := c.search(id); i < len(c.rows) && c.rows[i].id == id; i++ {
+// that can be read; -1 if there is none. first is the chunk's first row, or negative.
+func (c *Catalog) source(first int) int {
+	for i := first; i >= 0 && i < len(c.rows) && c.rows[i].id == c.rows[first].id; i++ {
 		if r := &c.rows[i]; c.counts(r) {
 			return i
 		}
@@ -150,7 +150,7 @@ func (t *Tree) Roots() map[int][]Node {
 		if k > 0 && t.c.rows[t.deltas[k-1]].base == base {
 			continue
 		}
-		if at := t.c.source(base); at >= 0 && t.c.rows[at].flags&isDelta == 0 {
+		if at := t.c.source(int(base)); at >= 0 && t.c.rows[at].flags&isDelta == 0 {
 			r := &t.c.rows[at]
 			roots[int(r.pack)] = append(roots[int(r.pack)], t.c.node(r, true))
 		}
@@ -160,20 +160,23 @@ func (t *Tree) Roots() map[int][]Node {
 
 // Children returns the deltas whose base is the chunk.
 func (t *Tree) Children(id Key) []Node {
-	at, _ := slices.BinarySearchFunc(t.deltas, id, func(i int32, id Key) int { return compareKeys(t.c.rows[i].base, id) })
+	first := t.c.search(id)
+	at, _ := t.deltasOf(first)
 	var out []Node
-	for ; at < len(t.deltas) && t.c.rows[t.deltas[at]].base == id; at++ {
-		i := t.deltas[at]
+	for ; at < len(t.deltas) && int(t.c.rows[t.deltas[at]].base) == first; at++ {
+		i := int(t.deltas[at])
 		r := &t.c.rows[i]
-		out = append(out, t.c.node(r, t.c.source(r.id) == int(i) && t.needed(r.id)))
+		own := t.c.search(r.id)
+		_, needed := t.deltasOf(own)
+		out = append(out, t.c.node(r, needed && t.c.source(own) == i))
 	}
 	return out
 }
 
-// needed reports whether a delta of the tree has the chunk as its base.
-func (t *Tree) needed(id Key) bool {
-	_, found := slices.BinarySearchFunc(t.deltas, id, func(i int32, id Key) int { return compareKeys(t.c.rows[i].base, id) })
-	return found
+// deltasOf returns where the deltas begin whose base has the given first row, and whether
+// there are any.
+func (t *Tree) deltasOf(first int) (at int, found bool) {
+	return slices.BinarySearchFunc(t.deltas, first, func(i int32, first int) int { return cmp.Compare(int(t.c.rows[i].base), first) })
 }
 
 // Unplaced returns the chunks of which no copy is a location that counts, by a pack that

@@ -19,6 +19,8 @@ const (
 	Fragment  Kind = 'F'
 	Manifest  Kind = 'M'
 	WAL       Kind = 'W'
+	Mark      Kind = 'S'
+	Point     Kind = 'N'
 	Tombstone Kind = 'T'
 	Condemned Kind = 'C'
 	Lost      Kind = 'L'
@@ -27,7 +29,7 @@ const (
 
 var kindNames = map[Kind]string{
 	Config: "config", Slot: "key slot", Pack: "pack", Fragment: "index fragment",
-	Manifest: "manifest", WAL: "WAL object", Tombstone: "tombstone",
+	Manifest: "manifest", WAL: "WAL object", Mark: "standby's mark", Point: "restore point", Tombstone: "tombstone",
 	Condemned: "condemned list", Lost: "list of lost chunks", Checked: "list of checked packs",
 }
 

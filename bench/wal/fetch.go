@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sample is a figure of several rounds.
+type sample []float64
+
+func (s sample) median() float64 {
+	sorted := slices.Sorted(slices.Values(s))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+func (s sample) String() string {
+	return fmt.Sprintf("%.1f (%.1f–%.1f)", s.median(), slices.Min(s), slices.Max(s))
+}
+
+// measureFetch measures how many segments a second come out one after the other, as a
+// server asks for them, that takes no time to replay them.
+func measureFetch(w *world) (string, error) {
+	repository, err := w.repository()
+	if err != nil {
+		return "", err
+	}
+	archives, err := w.restFetch()
+	if err != nil {
+		return "", err
+	}
+	archives = append([]archive{
+		w.cp(), w.ours("gpdedup", w.exe, repository), w.ours("gpdedup, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
+	}, archives...)
+	files := w.files[:min(len(w.files), 100)]
+	rates := make([]sample, len(archives))
+	for range w.rounds {
+		for i, a := range archives {
+			took, err := w.fetchAll(&a, files)
+			if err != nil {
+				return "", err
+			}
+			rates[i] = append(rates[i], float64(len(files))/took.Seconds())
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "| `restore_command` | segments/s, one after the other |\n|---|---:|\n")
+	for i, a := range archives {
+		fmt.Fprintf(&b, "| %s | %v |\n", a.name, rates[i])
+	}
+	return b.String(), nil
+}
+
+// fetchAll asks for the files as a server in recovery does.
+func (w *world) fetchAll(a *archive, files []string) (time.Duration, error) {
+	if err := a.clear(); err != nil {
+		return 0, err
+	}
+	data := filepath.Join(w.dir, "asking")
+	if out, err := w.Run("sh", "-c", "rm -rf "+data+" && cp -a "+w.backup.Data+" "+data+" && touch "+data+"/recovery.signal"); err != nil {
+		return 0, fmt.Errorf("%w: %s", err, out)
+	}
+	// What fetches ahead wants to see a server.
+	server := w.Command("sleep", "3600")
+	if err := server.Start(); err != nil {
+		return 0, err
+	}
+	defer func() { _, _ = server.Process.Kill(), server.Wait() }()
+	pid := strconv.Itoa(server.Process.Pid)
+	if out, err := w.Run("sh", "-c", "echo "+pid+" > "+data+"/postmaster.pid"); err != nil {
+		return 0, fmt.Errorf("%w: %s", err, out)
+	}
+	const dest = "pg_wal/RECOVERYXLOG"
+	begin := time.Now()
+	for _, f := range files {
+		cmd := w.Command("sh", "-c", strings.NewReplacer("%f", f, "%p", dest).Replace(a.of(data)))
+		cmd.Dir = data
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return 0, fmt.Errorf("%s: %s: %w: %s", a.name, f, err, out)
+		}
+		if info, err := os.Stat(filepath.Join(data, dest)); err != nil || info.Size() != 16<<20 {
+			return 0, fmt.Errorf("%s: %s did not come (%v)", a.name, f, err)
+		}
+		if err := os.Remove(filepath.Join(data, dest)); err != nil {
+			return 0, err
+		}
+	}
+	took := time.Since(begin)
+	return took, os.Remove(filepath.Join(data, "recovery.signal"))
+}

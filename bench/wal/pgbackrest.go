@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// rest is pgBackRest with a repository that holds nothing yet. It is "" where pgBackRest
+// is not installed.
+func (w *world) rest() (command string, err error) {
+	program, err := exec.LookPath("pgbackrest")
+	if err != nil {
+		w.Logf("pgBackRest is not installed: left out")
+		return "", nil //nolint:nilerr // as is said
+	}
+	dir := filepath.Join(w.dir, "pgbackrest")
+	command = program + " --config=" + dir + "/config --stanza=main"
+	if _, err := os.Stat(dir); err == nil {
+		return command, nil
+	}
+	for _, d := range []string{"", "repo", "log", "lock", "spool"} {
+		if err := w.folder(filepath.Join(dir, d)); err != nil {
+			return "", err
+		}
+	}
+	config := fmt.Sprintf(`[global]
+repo1-path=%[1]s/repo
+log-path=%[1]s/log
+lock-path=%[1]s/lock
+spool-path=%[1]s/spool
+compress-type=zst
+compress-level=1
+log-level-file=off
+log-level-console=warn
+process-max=2
+archive-get-queue-max=256MiB
+[main]
+pg1-path=%[2]s
+pg1-socket-path=%[3]s
+pg1-user=postgres
+`, dir, w.primary.Data, w.primary.Socket())
+	if err := os.WriteFile(dir+"/config", []byte(config), 0o644); err != nil {
+		return "", err
+	}
+	w.primary.Start(w)
+	_, err = w.Run("sh", "-c", command+" stanza-create")
+	w.primary.Stop(w, "fast")
+	return command, err
+}
+
+// restFilled is rest with all segments in its repository, compressed with zstd.
+func (w *world) restFilled() (command string, err error) {
+	if command, err = w.rest(); command == "" || err != nil {
+		return "", err
+	}
+	w.Logf("archiving with pgBackRest")
+	for _, f := range w.files {
+		// It wants the path that the server would give.
+		_, err = w.Run("sh", "-c", "cp "+w.plain+"/"+f+" "+w.primary.Data+"/pg_wal/x."+f+" && mv "+w.primary.Data+"/pg_wal/x."+f+" "+w.primary.Data+"/pg_wal/"+f+
+			" && "+command+" archive-push "+w.primary.Data+"/pg_wal/"+f)
+		if err != nil {
+			return "", err
+		}
+	}
+	return command, nil
+}
+
+// restFetch returns ways to fetch with pgBackRest.
+func (w *world) restFetch() ([]archive, error) {
+	command, err := w.restFilled()
+	if command == "" || err != nil {
+		return nil, err
+	}
+	var all []archive
+	for _, mode := range []struct{ name, flags string }{{"pgBackRest", " --no-archive-async"}, {"pgBackRest, asynchronous", " --archive-async"}} {
+		all = append(all, archive{
+			name:  mode.name,
+			fetch: command + mode.flags + " --pg1-path=PGDATA archive-get %f %p",
+			clear: func() error {
+				spool := filepath.Join(w.dir, "pgbackrest", "spool")
+				return errors.Join(os.RemoveAll(spool), w.folder(spool))
+			},
+		})
+	}
+	return all, nil
+}
+
+// of returns the command as it is for the server at data.
+func (a *archive) of(data string) string { return strings.ReplaceAll(a.fetch, "PGDATA", data) }

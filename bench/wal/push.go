@@ -1,0 +1,258 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// pusher is an archive_command, and the place that it fills.
+type pusher struct {
+	name    string
+	command string       // with %p and %f
+	fresh   func() error // empties the place
+	stored  string       // directory whose size counts
+	backlog bool         // what it does better with a backlog is measured too
+}
+
+// pushers returns what is compared.
+func (w *world) pushers() ([]pusher, error) {
+	plain := filepath.Join(w.dir, "pushed")
+	empty := func(dirs ...string) func() error {
+		return func() error {
+			for _, dir := range dirs {
+				if err := os.RemoveAll(dir); err != nil {
+					return err
+				}
+				if err := w.folder(dir); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	all := []pusher{
+		{name: "cp", command: "cp %p " + plain + "/%f", fresh: empty(plain), stored: plain},
+		{name: "cp and fsync", command: "cp %p " + plain + "/%f && sync " + plain + "/%f " + plain, fresh: empty(plain), stored: plain},
+		w.pushOurs(),
+	}
+	rest, err := w.pushRest(empty)
+	return append(all, rest...), err
+}
+
+func (w *world) pushOurs() pusher {
+	dir := filepath.Join(w.dir, "pushrepo")
+	return pusher{
+		name:    "gpdedup",
+		command: w.exe + " wal push --cluster main --repo " + dir + " --key-file " + dir + ".key --cache-dir " + dir + ".cache %p",
+		fresh: func() error {
+			for _, d := range []string{dir, dir + ".key", dir + ".cache"} {
+				if err := os.RemoveAll(d); err != nil {
+					return err
+				}
+			}
+			_, err := w.Run(w.exe, "repo", "init", "--repo", dir, "--key-file", dir+".key")
+			return err
+		},
+		stored: dir + "/wal", backlog: true,
+	}
+}
+
+// pushRest returns ways to push with pgBackRest: with zstd at level 1, the quickest,
+// and at 3, which is its default.
+func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
+	command, err := w.rest()
+	if command == "" || err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(w.dir, "pgbackrest-push")
+	// A stanza without WAL, to begin with each time.
+	if out, err := w.Run("sh", "-c", "cp -a "+w.dir+"/pgbackrest "+dir+".new && rm -rf "+dir+".new/repo/archive/main/*-1/* && mkdir -p "+dir); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, out)
+	}
+	command = strings.ReplaceAll(command, w.dir+"/pgbackrest/", dir+"/")
+	var all []pusher
+	for _, level := range []string{"1", "3"} {
+		flags := fmt.Sprintf(" --compress-level=%s --repo1-path=%s/repo --log-path=%[2]s/log --lock-path=%[2]s/lock", level, dir)
+		for _, mode := range []struct {
+			name, flag string
+			backlog    bool
+		}{{"", " --no-archive-async", false}, {", asynchronous, 2 processes", " --archive-async --spool-path=" + dir + "/spool", true}} {
+			all = append(all, pusher{
+				name:    "pgBackRest, zst " + level + mode.name,
+				command: command + flags + mode.flag + " archive-push %p",
+				fresh: func() error {
+					if err := empty(dir)(); err != nil {
+						return err
+					}
+					_, err := w.Run("sh", "-c", "cp -a "+dir+".new/. "+dir)
+					return err
+				},
+				stored: dir + "/repo/archive", backlog: mode.backlog,
+			})
+		}
+	}
+	return all, nil
+}
+
+// onebyone is how many segments are pushed one by one.
+const onebyone = 40
+
+// measurePush measures segments pushed a second, as an archiver does it: one by one
+// as they come, and from a backlog; what they take; and what an idle call costs.
+func measurePush(w *world) (string, error) {
+	pushers, err := w.pushers()
+	if err != nil {
+		return "", err
+	}
+	if err := w.linkWAL(); err != nil {
+		return "", err
+	}
+	single, backlog := make([]sample, len(pushers)), make([]sample, len(pushers))
+	size := make([]int64, len(pushers))
+	for range w.rounds {
+		for i := range pushers {
+			p := &pushers[i]
+			took, err := w.pushAll(p, w.files[:min(onebyone, len(w.files))], false)
+			if err != nil {
+				return "", err
+			}
+			single[i] = append(single[i], float64(min(onebyone, len(w.files)))/took.Seconds())
+			if !p.backlog && size[i] > 0 {
+				continue
+			}
+			if took, err = w.pushAll(p, w.files, true); err != nil {
+				return "", err
+			}
+			if p.backlog {
+				backlog[i] = append(backlog[i], float64(len(w.files))/took.Seconds())
+			}
+			if size[i], err = treeSize(p.stored); err != nil {
+				return "", err
+			}
+		}
+	}
+	starts, err := w.starts(pushers)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "| `archive_command` | segments/s, one by one | from a backlog of %d | stored, of %.1f GB |\n|---|---:|---:|---:|\n",
+		len(w.files), float64(len(w.files)*(16<<20))/1e9)
+	for i, p := range pushers {
+		many := "as one by one"
+		if p.backlog {
+			many = backlog[i].String()
+		}
+		fmt.Fprintf(&b, "| %s | %v | %s | %.1f MB |\n", p.name, single[i], many, float64(size[i])/1e6)
+	}
+	return b.String() + "\n" + starts, nil
+}
+
+// linkWAL puts the segments where their server had them.
+func (w *world) linkWAL() error {
+	dir := filepath.Join(w.primary.Data, "pg_wal")
+	for _, f := range w.files {
+		path := filepath.Join(dir, f)
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		if err := os.Link(filepath.Join(w.plain, f), path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pushAll is the archiver: it calls the command for one file after the other. With a
+// backlog all are marked as ready from the beginning, else each when its turn comes.
+func (w *world) pushAll(p *pusher, files []string, backlog bool) (time.Duration, error) {
+	if err := p.fresh(); err != nil {
+		return 0, err
+	}
+	status := filepath.Join(w.primary.Data, "pg_wal", "archive_status")
+	if err := os.RemoveAll(status); err != nil {
+		return 0, err
+	}
+	if err := w.folder(status); err != nil {
+		return 0, err
+	}
+	ready := func(f string) error { return os.WriteFile(filepath.Join(status, f+".ready"), nil, 0o644) }
+	if backlog {
+		for _, f := range files {
+			if err := ready(f); err != nil {
+				return 0, err
+			}
+		}
+	}
+	begin := time.Now()
+	for _, f := range files {
+		if !backlog {
+			if err := ready(f); err != nil {
+				return 0, err
+			}
+		}
+		if err := w.call(p, f); err != nil {
+			return 0, err
+		}
+		if err := os.Rename(filepath.Join(status, f+".ready"), filepath.Join(status, f+".done")); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(begin), nil
+}
+
+func (w *world) call(p *pusher, file string) error {
+	cmd := w.Command("sh", "-c", strings.NewReplacer("%p", "pg_wal/"+file, "%f", file).Replace(p.command))
+	cmd.Dir = w.primary.Data
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %s: %w: %s", p.name, file, err, out)
+	}
+	return nil
+}
+
+// starts measures what a call costs that has next to nothing to do.
+func (w *world) starts(pushers []pusher) (string, error) {
+	const calls = 50
+	commands := []struct{ name, command string }{
+		{"`true`", "true"}, {"`gpdedup version`", w.exe + " version"},
+	}
+	for _, p := range pushers {
+		if strings.HasPrefix(p.name, "pgBackRest") {
+			program, _, _ := strings.Cut(p.command, " ")
+			commands = append(commands, struct{ name, command string }{"`pgbackrest version`", program + " version"})
+			break
+		}
+	}
+	var cells []string
+	for _, c := range commands {
+		var all sample
+		for range w.rounds {
+			begin := time.Now()
+			for range calls {
+				if _, err := w.Run("sh", "-c", c.command); err != nil {
+					return "", err
+				}
+			}
+			all = append(all, time.Since(begin).Seconds()*1000/calls)
+		}
+		cells = append(cells, fmt.Sprintf("%s %.1f ms", c.name, all.median()))
+	}
+	return "Process start, through `sh -c`: " + strings.Join(cells, ", ") + ".\n", nil
+}
+
+func treeSize(dir string) (int64, error) {
+	var sum int64
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		sum += info.Size()
+		return err
+	})
+	return sum, err
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/repo/compress"
+	"github.com/gpdedup/gpdedup/wal"
+)
+
+// WalPushCmd is gpdedup wal push.
+type WalPushCmd struct {
+	Path     string        `arg:"" help:"The file: what the server puts in place of %p."`
+	NewEpoch bool          `name:"new-epoch" help:"Begin to archive this cluster although the archive holds the WAL of another."`
+	Timeout  time.Duration `name:"timeout" default:"60s" placeholder:"TIME" help:"Give up after that long; the server tries again."`
+	NoAhead  bool          `name:"no-ahead" help:"Push this file only, not what the server will ask for next."`
+}
+
+// Help shows examples.
+func (WalPushCmd) Help() string {
+	return `The exit code is 0 when the file is durable in the repository. Files that the server
+has marked as ready too are pushed along, several at a time, so that a backlog drains
+quickly. A file that is in the archive already is a success if it has the same bytes; if
+not, the exit code is 3, and nothing is overwritten.
+
+In postgresql.conf:
+
+	archive_mode = on
+	archive_command = 'gpdedup wal push --cluster main %p'
+
+and the repository and its key in the environment of the server, or --repo and
+--key-file. For Greenplum, once for all segments:
+
+	archive_command = 'gpdedup wal push --cluster main --content %c %p'
+
+By hand, after initdb or pg_upgrade made a new cluster in the place of an old one:
+
+	cd $PGDATA && gpdedup wal push --cluster main --new-epoch pg_wal/000000010000000000000001
+`
+}
+
+// isPush reports whether the command line is that of a server's archive_command.
+func isPush(args []string) bool { return len(args) > 1 && args[0] == "wal" && args[1] == "push" }
+
+// fewCollections keeps the process, which is short, from collecting its garbage as long
+// as that does not take much memory: it takes a tenth of the time of a push.
+func fewCollections() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(256 << 20)
+	}
+}
+
+// Run puts a file into the archive.
+func (c *WalPushCmd) Run(g *Globals, w *WalCmd) error {
+	g.signals.Quiet()
+	fewCollections()
+	if c.Timeout <= 0 {
+		return usageError("wal push: --timeout must be more than 0", "gpdedup wal push --help")
+	}
+	ctx, cancel := context.WithTimeoutCause(g.Context(), c.Timeout, fmt.Errorf("gave up after %s (--timeout)", c.Timeout))
+	defer cancel()
+	err := within(ctx, func(ctx context.Context) error { return c.push(ctx, g, w) })
+	if err != nil {
+		return fmt.Errorf("wal push: %w", err)
+	}
+	return nil
+}
+
+func (c *WalPushCmd) push(ctx context.Context, g *Globals, w *WalCmd) error {
+	st, err := patientStorage(g)
+	if err != nil {
+		return err
+	}
+	level := g.compression
+	if level == "" {
+		level = compress.Default // takes hardly longer than fastest, and a tenth less space after an index was built
+	}
+	packer, err := wal.NewPacker(level, g.cores(), version)
+	if err != nil {
+		return err
+	}
+	p := &wal.Pusher{
+		Namespace: g.Namespace, Content: w.Content, PGData: w.PGData, NewEpoch: c.NewEpoch, Packer: packer,
+		Storage: st,
+		Open:    func(ctx context.Context) (*repo.Repo, error) { return openPatient(ctx, g, st, "write") },
+	}
+	if !c.NoAhead {
+		p.Records = walCache(g, "pushed")
+	}
+	return p.Push(ctx, c.Path)
+}

@@ -1,0 +1,5 @@
+//go:build !soak
+
+package fetchtest
+
+const followSegments = 60

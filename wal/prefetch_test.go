@@ -1,0 +1,271 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gpdedup/gpdedup/repo"
+)
+
+func (w *world) newSpool(d DataDir) *Spool {
+	w.Helper()
+	s, err := OpenSpool(w.TempDir(), "repository", "main", "0", testSystem, d)
+	w.must(err)
+	return s
+}
+
+// numbers returns what the spool holds, timeline and number, in order.
+func (w *world) held(s *Spool) string {
+	w.Helper()
+	all, err := s.list()
+	w.must(err)
+	var names []string
+	for _, h := range all {
+		names = append(names, fmt.Sprintf("%d/%d", h.name.Timeline, h.name.Seg))
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func (w *world) await(what string, condition func() bool) {
+	w.Helper()
+	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func seg(timeline, number uint32) string {
+	return Name{Kind: Segment, Timeline: timeline, Seg: number}.String()
+}
+
+// prefetching runs a prefetcher for as long as f lasts.
+func (w *world) prefetching(s *Spool, d DataDir, limit int64, f func()) {
+	w.Helper()
+	ctx, cancel := context.WithCancel(w.Context())
+	ended := make(chan error, 1)
+	p := &Prefetcher{Archive: w.a, System: testSystem, DataDir: d, Spool: s, Limit: limit, Idle: time.Hour}
+	go func() { ended <- p.Run(ctx) }()
+	f()
+	cancel()
+	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+		w.Error(err)
+	}
+}
+
+// served does what a fetch does when the server got a segment.
+func (w *world) served(s *Spool, file string) {
+	w.Helper()
+	w.must(s.Served(mustName(w, file), MinSegmentSize))
+	s.Ring()
+}
+
+// TestPrefetch: what the server will ask for next is in the spool, and no more than
+// there is room for; what it has passed is gone.
+func TestPrefetch(t *testing.T) {
+	w := newWorld(t, true)
+	for n := range uint32(20) {
+		w.archive(seg(1, n+1))
+	}
+	d := w.newDataDir(testSystem, 1)
+	s := w.newSpool(d)
+	w.served(s, seg(1, 1))
+	w.prefetching(s, d, 6<<20, func() {
+		w.await("the first few", func() bool { return w.held(s) == "1/2 1/3 1/4 1/5" })
+		w.served(s, seg(1, 2))
+		w.await("more, as the server goes on", func() bool { return w.held(s) == "1/3 1/4 1/5 1/6 1/7 1/8" })
+		w.served(s, seg(1, 17))
+		w.await("what is left", func() bool { return w.held(s) == "1/18 1/19 1/20" })
+		// What comes to be later is not missed.
+		w.archive(seg(1, 21))
+		w.served(s, seg(1, 18))
+		w.await("the new one", func() bool { return w.held(s) == "1/19 1/20 1/21" })
+
+		dest := d.path("pg_wal", "RECOVERYXLOG")
+		taken, size, err := s.Take(t.Context(), mustName(t, seg(1, 19)), dest, false)
+		if !taken || size != MinSegmentSize || err != nil {
+			t.Fatalf("taken %t, %d bytes, %v", taken, size, err)
+		}
+		if got, err := os.ReadFile(dest); err != nil || !bytes.Equal(got, w.segment(seg(1, 19))) {
+			t.Errorf("other bytes came out (%v)", err)
+		}
+		if taken, _, err := s.Take(t.Context(), mustName(t, seg(1, 5)), dest, false); taken || err != nil {
+			t.Errorf("what is not there was taken: %t, %v", taken, err)
+		}
+	})
+	// A second one finds the lock taken, and one that has nothing to do ends.
+	w.prefetching(s, d, 6<<20, func() {
+		w.await("the lock", s.locked)
+		p := &Prefetcher{Archive: w.a, System: testSystem, DataDir: d, Spool: s, Limit: 6 << 20}
+		w.must(p.Run(t.Context()))
+	})
+	w.served(s, seg(1, 21))
+	p := &Prefetcher{Archive: w.a, System: testSystem, DataDir: d, Spool: s, Limit: 6 << 20, Idle: time.Hour}
+	w.must(p.Run(t.Context()))
+}
+
+// TestPrefetchTimelines: at a switch the segments of the timeline that the server
+// follows are fetched.
+func TestPrefetchTimelines(t *testing.T) {
+	w := newWorld(t, false)
+	for n := range uint32(8) {
+		w.archive(seg(1, n+1)) // the old primary went on
+	}
+	w.archive(seg(2, 4), seg(2, 5), seg(2, 6), seg(3, 6), seg(3, 7))
+	d := w.newDataDir(testSystem, 1)
+	const two, three = "1\t0/480000\tx\n", "1\t0/480000\tx\n\n2\t0/680000\tx\n"
+	for _, test := range []struct {
+		target  uint32
+		history string
+		want    string
+	}{
+		{0, "", "1/2 1/3 1/4 1/5 1/6 1/7 1/8"},
+		{2, two, "1/2 1/3 2/4 2/5 2/6"},
+		{3, three, "1/2 1/3 2/4 2/5 3/6 3/7"},
+		{9, "8\t0/480000\tanother family\n", "1/2 1/3 1/4 1/5 1/6 1/7 1/8"},
+	} {
+		s := w.newSpool(d)
+		if test.target != 0 {
+			w.must(s.Followed(test.target, []byte(test.history)))
+			w.must(s.Followed(1, nil)) // that of an ancestor comes later
+		}
+		w.served(s, seg(1, 1))
+		w.prefetching(s, d, 64<<20, func() {
+			w.await("the window grows", func() bool { s.Ring(); return w.held(s) == test.want })
+		})
+	}
+}
+
+// TestPrefetchBack: pg_rewind goes back, and later on again.
+func TestPrefetchBack(t *testing.T) {
+	w := newWorld(t, false)
+	for n := range uint32(20) {
+		w.archive(seg(1, n+1))
+	}
+	d := w.newDataDir(testSystem, 1)
+	s := w.newSpool(d)
+	w.served(s, seg(1, 12))
+	w.served(s, seg(1, 11))
+	w.prefetching(s, d, 64<<20, func() {
+		w.await("what is before", func() bool { return w.held(s) == "1/10 1/7 1/8 1/9" })
+		w.served(s, seg(1, 10))
+		w.await("and before that", func() bool { return w.held(s) == "1/10 1/6 1/7 1/8 1/9" })
+		w.served(s, seg(1, 18))
+		w.await("forward again", func() bool { return w.held(s) == "1/19 1/20" })
+	})
+	for _, test := range []struct {
+		from, to uint32
+		back     bool
+	}{{5, 6, false}, {6, 5, true}, {5, 5, true}, {5, 4, true}, {4, 5, false}, {5, 5, false}, {5, 9, false}, {9, 2, false}} {
+		w.served(s, seg(1, test.to))
+		if at, ok := s.last(); !ok || at.back != test.back {
+			t.Errorf("from %d to %d: %+v", test.from, test.to, at)
+		}
+	}
+}
+
+// TestPrefetchTrouble: what cannot be fetched ahead is left to the server to ask for.
+func TestPrefetchTrouble(t *testing.T) {
+	w := newWorld(t, true)
+	for n := range uint32(6) {
+		w.archive(seg(1, n+1))
+	}
+	key := w.a.key(testSystem, mustName(t, seg(1, 3)))
+	object, err := w.st.Get(t.Context(), key, -1)
+	w.must(err)
+	object[len(object)/2] ^= 1
+	w.must(w.st.Delete(t.Context(), key))
+	w.must(w.st.Put(t.Context(), key, object))
+	d := w.newDataDir(testSystem, 1)
+	s := w.newSpool(d)
+	w.served(s, seg(1, 1))
+	w.prefetching(s, d, 64<<20, func() {
+		w.await("the others", func() bool { return strings.Contains(w.held(s), "1/2") })
+		w.await("nothing is awaited", func() bool {
+			parts, _ := filepath.Glob(s.path("*" + partSuffix))
+			return len(parts) == 0
+		})
+	})
+	if strings.Contains(w.held(s), "1/3") {
+		t.Error("a damaged segment is in the spool")
+	}
+	dest := d.path("pg_wal", "RECOVERYXLOG")
+	if taken, _, err := s.Take(t.Context(), mustName(t, seg(1, 3)), dest, false); taken || err != nil {
+		t.Errorf("it was taken: %t, %v", taken, err)
+	}
+	// The server has recovered: all goes.
+	p := &Prefetcher{Archive: w.a, System: testSystem, DataDir: d, Spool: s, Limit: 64 << 20, Idle: time.Millisecond}
+	w.must(p.Run(t.Context()))
+	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the spool is still there: %v", err)
+	}
+}
+
+// TestSpoolPlace: a spool is nobody else's, and not in the data directory.
+func TestSpoolPlace(t *testing.T) {
+	w := newWorld(t, false)
+	d := w.newDataDir(testSystem, 1)
+	open := func(root string) error {
+		_, err := OpenSpool(root, "repository", "main", "0", testSystem, d)
+		return err
+	}
+	elsewhere := t.TempDir()
+	w.must(os.Symlink(string(d), filepath.Join(elsewhere, "link")))
+	for _, root := range []string{string(d), d.path("x"), d.path("pg_wal"), filepath.Join(elsewhere, "link", "spool")} {
+		if err := open(root); !errors.Is(err, repo.ErrUsage) {
+			t.Errorf("%s: %v", root, err)
+		}
+	}
+	w.must(open(string(d) + "-spool"))
+	t.Cleanup(func() { _ = os.RemoveAll(string(d) + "-spool") })
+	s := w.newSpool(d)
+	w.must(os.Chmod(s.dir, 0o777))
+	if err := open(filepath.Dir(s.dir)); err == nil {
+		t.Error("others can write to it")
+	}
+	// Other servers, other places.
+	root := t.TempDir()
+	seen := map[string]bool{}
+	for _, where := range [][3]string{{"r1", "main", "0"}, {"r2", "main", "0"}, {"r1", "other", "0"}, {"r1", "main", "1"}} {
+		s, err := OpenSpool(root, where[0], where[1], where[2], testSystem, d)
+		w.must(err)
+		if seen[s.dir] {
+			t.Errorf("%v has the spool of another", where)
+		}
+		seen[s.dir] = true
+	}
+}
+
+// TestSpoiled: what lies in the spool is handed over only as it was put there.
+func TestSpoiled(t *testing.T) {
+	w := newWorld(t, false)
+	d := w.newDataDir(testSystem, 1)
+	s := w.newSpool(d)
+	name := mustName(t, seg(1, 1))
+	dest := d.path("pg_wal", "RECOVERYXLOG")
+	for what, spoil := range map[string]func(path string, data []byte) error{
+		"a bit":     func(p string, b []byte) error { b[500_000] ^= 4; return os.WriteFile(p, b, 0o600) },
+		"cut short": func(p string, b []byte) error { return os.WriteFile(p, b[:4096], 0o600) },
+		"empty":     func(p string, _ []byte) error { return os.Truncate(p, 0) },
+	} {
+		w.must(s.add(name, func(to io.Writer) error { _, err := to.Write(w.segment(seg(1, 1))); return err }))
+		h, _ := s.find(name)
+		w.must(spoil(h.file, w.segment(seg(1, 1))))
+		if taken, _, err := s.Take(t.Context(), name, dest, false); taken || err != nil {
+			t.Errorf("%s: taken %t, %v", what, taken, err)
+		}
+		if _, found := s.find(name); found {
+			t.Errorf("%s: it is still there", what)
+		}
+	}
+}
