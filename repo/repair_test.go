@@ -209,6 +209,20 @@ func (w *repairWorld) repair(key, how string, readData bool) {
 			w.Errorf("%s was removed", k)
 		}
 	}
+	if needed && named && how != "gone" && how != "a bit of the header" {
+		// What is good was saved: without the damaged pack nothing else is lost. (But for what
+		// only manifests can open, because they repeat the pack's header. That pack stays
+		// until the next backup has healed it.)
+		without := &repairWorld{T: w.T, st: w.st.Clone(), o: w.o, streams: w.streams}
+		if err := without.st.Delete(ctx, key); err != nil {
+			w.Fatal(err)
+		}
+		for name := range without.broken(without.open()) {
+			if !bad[name] {
+				w.Errorf("%s needs the damaged pack", name)
+			}
+		}
+	}
 	if len(report.Damage) == 0 && len(first.Steps) != 0 && how != "gone" {
 		w.Errorf("nothing is damaged, and the repair does %+v", first.Steps)
 	}

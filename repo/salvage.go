@@ -42,6 +42,7 @@ func (x *repairer) salvage(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		x.k.hinted[n] = d // the copier would ask the footer again
 		for i := range d.entries {
 			plan.Place(catalog.KeyOf(d.entries[i].ID))
 		}
@@ -159,8 +160,11 @@ func (x *repairer) directory(ctx context.Context, n int) (*directory, error) {
 func (x *repairer) hints(ctx context.Context) error {
 	unknown := make(map[digest.ID]int)
 	for _, n := range x.bad {
-		switch _, err := x.directory(ctx, n); {
-		case err == nil || isNotExist(err):
+		switch d, err := x.directory(ctx, n); {
+		case err == nil:
+			// A pack that was cut short may be known from a fragment only.
+			x.c.cat.AddDirectory(&index.Pack{ID: x.c.cat.Packs[n].ID, Entries: d.entries})
+		case isNotExist(err):
 		case isDamage(err):
 			unknown[x.c.cat.Packs[n].ID] = n
 			x.k.hinted[n] = &directory{at: make(map[catalog.Key]int)}
