@@ -4,17 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/repo/catalog"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
 )
+
+// checkedStream is a stream whose manifest is being checked.
+type checkedStream struct {
+	key   string
+	name  Name
+	label string // class, namespace and name
+}
 
 // checkManifests reads every manifest and looks for every chunk that it roots.
 func (c *checker) checkManifests(ctx context.Context, manifests []storage.Info) error {
@@ -40,16 +47,21 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 	if err != nil {
 		return err
 	}
-	stream := string(name.Class) + " " + name.Namespace + " " + name.String()
+	stream := &checkedStream{key: info.Key, name: name, label: string(name.Class) + " " + name.Namespace + " " + name.String()}
 	if checkpoint {
-		stream += " (checkpoint)"
+		stream.label += " (checkpoint)"
 	}
-	m, err := c.r.readManifest(ctx, info.Key)
+	var m *manifest.Manifest
+	err = twice(ctx, func() (err error) {
+		m, err = c.r.readManifest(ctx, info.Key)
+		return err
+	})
 	if err != nil {
 		if errors.Is(err, storage.ErrNotExist) || !isUnusable(err) || ctx.Err() != nil {
 			return err
 		}
 		c.blame(info.Key, err.Error(), stream)
+		c.unreadable(info, err)
 		return nil
 	}
 	c.mu.Lock()
@@ -66,7 +78,7 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 				return err
 			}
 		}
-		return c.checkDeltas(ctx, f, t, stream)
+		return nil
 	}
 	for i := range m.Leaves {
 		t, err := f.leaf(ctx, m, i)
@@ -74,7 +86,10 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 			if !isUnusable(err) || ctx.Err() != nil {
 				return err
 			}
+			leaf := &m.Leaves[i].Chunk
+			c.lose(leaf.ID, packKey(m.Table.Packs[leaf.Pack].ID), err)
 			c.blame(damagedObject(err, info.Key), err.Error(), stream)
+			c.unreadable(info, err)
 			return nil
 		}
 		if err := check(t); err != nil {
@@ -86,8 +101,28 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 	}
 	if identity.Sum() != m.Identity {
 		c.blame(info.Key, "the chunk list does not match the stream's identity", stream)
+		c.unreadable(info, ErrDamaged)
 	}
 	return nil
+}
+
+// unreadable takes note of a manifest of which nobody knows what it roots.
+func (c *checker) unreadable(info storage.Info, err error) {
+	if errors.Is(err, ErrNewer) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unread = append(c.unread, info)
+}
+
+// lose takes note of a chunk that cannot be read from anywhere.
+func (c *checker) lose(id digest.ID, object string, err error) *row {
+	lost := &row{id: id, object: object, cause: err}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed[catalog.KeyOf(id)] = lost
+	return lost
 }
 
 func damagedObject(err error, otherwise string) string {
@@ -97,106 +132,62 @@ func damagedObject(err error, otherwise string) string {
 	return otherwise
 }
 
-// checkDeltas reads the deltas of a table that no other table had, with their bases.
-func (c *checker) checkDeltas(ctx context.Context, f *fetcher, t *manifest.Table, stream string) error {
-	if c.o.Level < CheckData {
-		return nil
-	}
-	var rows []*manifest.Chunk
-	for i := range t.Rows {
-		row := &t.Rows[i]
-		if row.Base == 0 {
-			continue
-		}
-		c.mu.Lock()
-		err, known := c.deltas[row.ID]
-		c.mu.Unlock()
-		switch {
-		case !known:
-			rows = append(rows, row)
-		case err != nil:
-			c.blame(damagedObject(err, packKey(t.Packs[row.Pack].ID)), err.Error(), stream)
-		}
-	}
-	namer := c.r.keys.Namer()
-	for part := range slices.Chunk(rows, readAhead) {
-		contents, _, _ := f.contents(ctx, t, part, namer) // each failure is looked at below
-		for i, row := range part {
-			var err error
-			if contents[i] == nil {
-				contents[i], err = f.chunk(ctx, nil, t, row, namer)
-			}
-			c.r.buffers.put(contents[i])
-			if err != nil && (!isUnusable(err) || ctx.Err() != nil) {
-				return err
-			}
-			c.mu.Lock()
-			c.deltas[row.ID] = err
-			c.mu.Unlock()
-			if err != nil {
-				c.blame(damagedObject(err, packKey(t.Packs[row.Pack].ID)), err.Error(), stream)
-			}
-		}
-	}
-	return nil
-}
-
 // checkRow looks for one chunk in what was found to be readable. The error means
 // that it could not tell.
-func (c *checker) checkRow(ctx context.Context, f *fetcher, m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream string) error {
+func (c *checker) checkRow(ctx context.Context, f *fetcher, m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream *checkedStream) error {
 	if row.Pack == manifest.InlinePack {
 		payload := m.Inline[row.Offset : row.Offset+row.Stored]
 		out, err := f.decode(nil, c.r.buffers.get(int(row.Raw)+compress.Slack), row, payload, nil, c.r.keys.Namer())
 		c.r.buffers.put(out)
 		if err != nil {
-			c.blame("inline data", err.Error(), stream)
+			c.blame(stream.key, "inline data: "+err.Error(), stream)
 		}
 		return nil
 	}
 	hint := t.Packs[row.Pack].ID
+	key := catalog.KeyOf(row.ID)
 	c.mu.Lock()
-	known := c.chunks[row.ID]
-	found := known != nil
-	ends := found && c.ends(row.ID, index.MaxDepth+1)
-	_, listed := c.packs[hint]
-	bad, gone := c.bad[hint], c.gone[hint]
+	readable := c.cat.Placed(key)
+	length := c.cat.Length(key, row.Raw)
+	failed := c.failed[key]
+	n, listed := c.cat.Lookup(hint)
+	listed = listed && c.cat.Packs[n].First
+	bad := listed && c.bad[n] != nil
 	c.mu.Unlock()
 	switch {
-	case ends && known.raw == row.Raw:
-	case found && known.raw != row.Raw:
-		c.blame(packKey(hint), fmt.Sprintf("chunk %s is %d bytes long there and %d in the list", row.ID.Short(), known.raw, row.Raw), stream)
-	case found:
-		return c.checkBase(ctx, f, m, t, row, stream)
-	case !listed || gone:
-		c.blame(packKey(hint), "gone, and chunks of it are nowhere else", stream)
-	case bad && c.o.Level >= CheckFooters:
-		// The manifest says where the chunk is, so a restore needs no footer.
-		out, err := f.chunk(ctx, nil, t, row, c.r.keys.Namer())
-		c.r.buffers.put(out)
-		if err != nil && (!isUnusable(err) || ctx.Err() != nil) {
-			return err
-		}
-		if err != nil {
-			c.blame(packKey(hint), "damaged", stream)
-		}
+	case readable && length:
+		return nil
+	case readable:
+		c.blame(packKey(hint), fmt.Sprintf("chunk %s has another length there than in the list", row.ID.Short()), stream)
+		return nil
+	case failed != nil:
+		c.blame(failed.object, failed.cause.Error(), stream)
+		return nil
+	case listed && !bad && c.o.Level < CheckFooters:
+		return nil // the pack of a small stream is in no fragment, and footers were not asked for
+	}
+	// The way that a restore goes is the second look: it knows where the manifest says the
+	// chunk is, and finds what was moved meanwhile.
+	out, err := f.chunk(ctx, nil, t, row, c.r.keys.Namer())
+	c.r.buffers.put(out)
+	if err == nil {
+		return nil
+	}
+	if !isUnusable(err) || ctx.Err() != nil {
+		return err
+	}
+	if _, gone := c.r.st.Stat(ctx, stream.key); errors.Is(gone, storage.ErrNotExist) {
+		return storage.ErrNotExist // with what it needed
+	}
+	object := damagedObject(err, packKey(hint))
+	switch {
+	case errors.Is(err, storage.ErrNotExist):
+		err = errors.New("gone, and chunks of it are nowhere else")
 	case bad:
-		c.blame(packKey(hint), "damaged", stream)
-	case c.o.Level < CheckFooters:
-		// The pack of a small stream is in no fragment, and footers were not asked for.
-	default:
-		c.blame(packKey(hint), fmt.Sprintf("chunk %s is not in it, nor anywhere else", row.ID.Short()), stream)
+		err = errors.New("damaged") // its own report says more
 	}
-	return nil
-}
-
-// checkBase blames what a delta, which is there, cannot be read without.
-func (c *checker) checkBase(ctx context.Context, f *fetcher, m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream string) error {
-	if row.Base != 0 && !c.ends(t.Bases[row.Base-1].ID, int(row.Depth)) {
-		return c.checkRow(ctx, f, m, t, &t.Bases[row.Base-1], stream)
-	}
-	if c.o.Level >= CheckFooters { // else the base may be in a pack that no fragment names
-		c.blame(packKey(t.Packs[row.Pack].ID), fmt.Sprintf("a base of chunk %s is nowhere", row.ID.Short()), stream)
-	}
+	failed = c.lose(row.ID, object, err)
+	c.blame(failed.object, failed.cause.Error(), stream)
 	return nil
 }
 
@@ -206,25 +197,40 @@ func (c *checker) checkOthers(ctx context.Context, others []storage.Info) error 
 		tombstonePrefix: seal.Tombstone, condemnedPrefix: seal.Condemned, lostPrefix: seal.Lost,
 	}
 	for _, info := range others {
-		var err error
-		if strings.HasPrefix(info.Key, slotPrefix) {
-			_, err = readSlot(ctx, c.r.st, strings.TrimPrefix(info.Key, slotPrefix))
-		}
-		for prefix, kind := range kinds {
-			if strings.HasPrefix(info.Key, prefix) {
-				var object []byte
-				if object, err = c.r.get(ctx, info.Key, seal.MaxDocument); err == nil {
+		err := twice(ctx, func() error {
+			if name, ok := strings.CutPrefix(info.Key, slotPrefix); ok {
+				_, err := readSlot(ctx, c.r.st, name)
+				return err
+			}
+			for prefix, kind := range kinds {
+				if !strings.HasPrefix(info.Key, prefix) {
+					continue
+				}
+				if kind != seal.Tombstone {
+					_, err := c.r.gcList(ctx, info.Key)
+					return err
+				}
+				object, err := c.r.get(ctx, info.Key, seal.MaxDocument)
+				if err == nil {
 					_, err = c.r.keys.OpenDocument(kind, info.Key, object, c.r.dec)
 				}
+				return err
 			}
-		}
+			return nil
+		})
 		switch {
 		case err == nil || errors.Is(err, storage.ErrNotExist):
 		case isUnusable(err):
-			c.blame(info.Key, err.Error(), "")
+			c.blame(info.Key, err.Error(), nil)
+			if !errors.Is(err, ErrNewer) {
+				c.lists = append(c.lists, info.Key)
+			}
 		default:
 			return fmt.Errorf("check %s: %w", info.Key, err)
 		}
+	}
+	for _, key := range c.results.bad {
+		c.blame(key, "damaged; nothing is lost but the knowledge of when packs were checked", nil)
 	}
 	return nil
 }

@@ -426,6 +426,9 @@ func (x *copier) directory(ctx context.Context, n int) (*directory, error) {
 }
 
 func (c *collector) readDirectory(ctx context.Context, n int) (*directory, error) {
+	if d := c.hinted[n]; d != nil {
+		return d, nil
+	}
 	p := &c.cat.Packs[n]
 	dir, err := c.r.readFooter(ctx, p.ID, p.Size)
 	if err != nil && isUnusable(err) && !isNotExist(err) {
@@ -434,12 +437,7 @@ func (c *collector) readDirectory(ctx context.Context, n int) (*directory, error
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{entries: dir.Entries, at: make(map[catalog.Key]int, len(dir.Entries))}
-	dir.Locations(pack.FirstOffset, func(id digest.ID, loc index.Location) {
-		d.at[catalog.KeyOf(id)] = len(d.locations)
-		d.locations = append(d.locations, loc)
-	})
-	return d, nil
+	return newDirectory(&dir), nil
 }
 
 // namedDirectory takes what a pack holds from a fragment, because its footer cannot be read.
@@ -480,7 +478,10 @@ func (c *collector) locate(ctx context.Context, want map[digest.ID]bool) (locati
 	found := make(locations)
 	dirs := make(map[int]*directory)
 	for id := range want {
-		for _, s := range c.cat.Chain(catalog.KeyOf(id)) {
+		c.mark.Lock()
+		chain := c.cat.Chain(catalog.KeyOf(id))
+		c.mark.Unlock()
+		for _, s := range chain {
 			d := dirs[s.Pack]
 			if d == nil {
 				var err error

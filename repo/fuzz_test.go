@@ -54,6 +54,27 @@ func TestHostileGCList(t *testing.T) {
 	}
 }
 
+// FuzzCheckResults: whatever a list of checked packs holds, it is taken or refused, and no
+// entry is newer than the list.
+func FuzzCheckResults(f *testing.F) {
+	f.Add(encodeResults(nil, nil))
+	f.Add(encodeResults([]digest.ID{{1}, {2}}, map[digest.ID]packResult{{1}: {time.Unix(1795000000, 0), true}, {2}: {time.Unix(1<<40, 0), false}}))
+	f.Add([]byte{checkedVersion, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		put := time.Unix(1800000000, 0)
+		c := &checkResults{packs: make(map[digest.ID]packResult)}
+		err := c.decode(data, put)
+		if err != nil && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewer) || err != nil && len(c.packs) > 0 {
+			t.Errorf("%v, %d packs", err, len(c.packs))
+		}
+		for id, p := range c.packs {
+			if p.at.After(put) {
+				t.Errorf("%s was read at %s, after the list was put", id.Short(), p.at)
+			}
+		}
+	})
+}
+
 // FuzzConfig reads the JSON of a config that anybody may have written: it may be
 // accepted, but never as authentic.
 func FuzzConfig(f *testing.F) {

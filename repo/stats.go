@@ -175,7 +175,7 @@ func objectKind(key string) string {
 	for prefix, kind := range map[string]string{
 		packPrefix: "pack", indexPrefix: "index fragment", slotPrefix: "key slot", "features/": "feature",
 		tombstonePrefix: "tombstone", condemnedPrefix: "condemned list", lostPrefix: "list of lost chunks",
-		"wal/": "WAL object", markPrefix: "mark", probePrefix: "probe",
+		"wal/": "WAL object", checkedPrefix: "list of checked packs", markPrefix: "mark", probePrefix: "probe",
 	} {
 		if strings.HasPrefix(key, prefix) {
 			return kind

@@ -26,6 +26,7 @@ type collector struct {
 	now    time.Time
 	report *PruneReport
 	cat    *catalog.Catalog
+	mark   sync.Mutex // guards cat while roots are marked, and leaf lists looked for, side by side
 	roots  *rootReader
 
 	fragments  map[string]*fragmentRead // by key; what was read once is not read again
@@ -33,6 +34,7 @@ type collector struct {
 	began      map[int]bool             // packs that were there in the first survey
 	late       []func() error           // what a broken rescue puts too late
 	own        map[string]bool          // keys of the condemned lists that this run put
+	hinted     map[int]*directory       // what packs hold that say so no more, for a repair
 
 	// Of the last survey:
 	first, last *gcState
@@ -120,7 +122,8 @@ func (c *collector) surveyOnce(ctx context.Context, deleting func(string) bool) 
 	}
 	err = c.r.listPacks(ctx, func(id digest.ID, info storage.Info) error {
 		p := &c.cat.Packs[c.cat.Pack(id)]
-		p.First, p.Size, p.ModTime = true, info.Size, info.ModTime
+		// Until the second listing it is there: leaf lists are read from where it was moved to.
+		p.First, p.Last, p.Size, p.ModTime = true, true, info.Size, info.ModTime
 		return nil
 	})
 	if err != nil {
@@ -185,6 +188,9 @@ func (c *collector) listAgain(ctx context.Context) error {
 			c.cat.Packs[i].Last = c.cat.Packs[i].First
 		}
 		return nil
+	}
+	for i := range c.cat.Packs {
+		c.cat.Packs[i].Last = false
 	}
 	return c.r.listPacks(ctx, func(id digest.ID, info storage.Info) error {
 		p := &c.cat.Packs[c.cat.Pack(id)]
@@ -483,6 +489,8 @@ func (c *collector) readRoots(ctx context.Context) error {
 	c.report.Manifests = len(c.manifests)
 	var unknown []digest.ID // chunks that no pack has
 	root := func(id digest.ID) {
+		c.mark.Lock()
+		defer c.mark.Unlock()
 		if !c.cat.Root(catalog.KeyOf(id)) {
 			unknown = append(unknown, id)
 		}
@@ -504,7 +512,7 @@ func (c *collector) markLost(ctx context.Context) error {
 	if len(c.lost) == 0 {
 		return nil
 	}
-	if len(c.unreadable) > 0 {
+	if len(c.unreadable) > 0 && !c.lostKnown() {
 		n := slices.Min(slices.Collect(maps.Keys(c.unreadable)))
 		return WithHint(fmt.Errorf("%s cannot be read, and chunks that streams need are nowhere else: %w",
 			packKey(c.cat.Packs[n].ID), c.unreadable[n]), "gpdedup repo repair saves what can be saved; until then nothing is collected")
@@ -525,6 +533,21 @@ func (c *collector) markLost(ctx context.Context) error {
 	}
 	c.report.LostChunks += len(ids)
 	return nil
+}
+
+// lostKnown reports whether all lost chunks were marked before, as a repair does when it
+// has saved what can be read of packs.
+func (c *collector) lostKnown() bool {
+	marked := make(map[catalog.Key]bool, len(c.last.lost))
+	for id := range c.last.lost {
+		marked[catalog.KeyOf(id)] = true
+	}
+	for id := range c.lost {
+		if !marked[id] {
+			return false
+		}
+	}
+	return true
 }
 
 // lostIDs returns the whole names of the lost chunks that are not marked yet.

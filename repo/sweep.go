@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/repo/catalog"
 	"github.com/gpdedup/gpdedup/storage"
 )
 
@@ -79,6 +80,13 @@ func (c *collector) removePacks(ctx context.Context) (int, error) {
 	sweepable := c.cat.Sweepable()
 	if c.r.broken.collectNoRescue {
 		for n := range sweepable {
+			sweepable[n] = true
+		}
+	}
+	// Of a damaged pack nobody may know what it holds. When every chunk that is rooted was
+	// found elsewhere, nothing in it is needed.
+	for n := range c.unreadable {
+		if c.cat.Packs[n].Sweep && len(c.lost) == 0 {
 			sweepable[n] = true
 		}
 	}
@@ -228,7 +236,7 @@ func (c *collector) tidy(ctx context.Context) error {
 	for _, f := range c.first.files {
 		switch {
 		case f.lost:
-			if c.ripe(f.at, c.o.MinAge) && !slices.ContainsFunc(f.ids, func(id digest.ID) bool { return !c.cat.Healed(id) }) {
+			if c.ripe(f.at, c.o.MinAge) && !slices.ContainsFunc(f.ids, c.stillLost) {
 				gone = append(gone, storage.Info{Key: f.key})
 			}
 		case c.ripe(f.at, c.o.Grace+keepMarks) && c.listDone(f, named, here),
@@ -245,6 +253,17 @@ func (c *collector) tidy(ctx context.Context) error {
 	}
 	slices.SortFunc(gone, func(a, b storage.Info) int { return strings.Compare(a.Key, b.Key) })
 	return c.remove(ctx, "removing lists", gone, func(storage.Info) { c.report.RemovedLists++ })
+}
+
+// stillLost reports whether the mark of a lost chunk is needed: there are copies from
+// before, or it is rooted and there is none. Of what is neither there nor rooted nobody
+// can take a copy for good.
+func (c *collector) stillLost(id digest.ID) bool {
+	key := catalog.KeyOf(id)
+	if len(c.cat.PacksOf(key)) == 0 {
+		return c.lost[key]
+	}
+	return !c.cat.Healed(id)
 }
 
 func (c *collector) isThere(id digest.ID) bool {

@@ -51,9 +51,9 @@ const (
 )
 
 // topics are what --only chooses from, in the order of the report.
-var topics = []string{"small", "memory", "speed", "s3"}
+var topics = []string{"small", "memory", "speed", "check", "s3"}
 
-// usual are those that are measured if nothing is said. A bucket has a section of its own.
+// usual are those that are measured if nothing is said. The others have sections of their own.
 var usual = []string{"small", "memory", "speed"}
 
 func main() {
@@ -85,7 +85,7 @@ func parse(args []string) (settings, error) {
 	f.StringVar(&set.output, "output", "", "file for the section; standard output if nothing is said")
 	f.StringVar(&set.update, "update", "", "Markdown file whose section between the markers is replaced")
 	f.StringVar(&set.dir, "dir", "", "where the temporary directory is made: the file system that is measured")
-	only := f.String("only", strings.Join(usual, ","), "what to measure; s3, a bucket next to a directory, has a section of its own")
+	only := f.String("only", strings.Join(usual, ","), "what to measure; s3, a bucket next to a directory, and check have sections of their own")
 	f.IntVar(&set.rounds, "rounds", 5, "how often each thing is measured")
 	f.IntVar(&set.smallRounds, "small-rounds", 40, "the same for streams of 1 KB")
 	f.IntVar(&set.rows, "rows", 1_500_000, "rows of the table that speed is measured with; 155 bytes each")
@@ -126,8 +126,10 @@ func parse(args []string) (settings, error) {
 
 // section names the markers that the figures go between.
 func (s *settings) section() string {
-	if slices.Contains(s.only, "s3") {
-		return "measure-s3"
+	for _, own := range []string{"s3", "check"} {
+		if slices.Contains(s.only, own) {
+			return "measure-" + own
+		}
 	}
 	return "measure"
 }
@@ -154,7 +156,7 @@ func run(ctx context.Context, set settings) (err error) {
 	if err != nil {
 		return err
 	}
-	steps := map[string]func(context.Context) error{"small": b.small, "memory": b.memory, "speed": b.speed, "s3": b.buckets}
+	steps := map[string]func(context.Context) error{"small": b.small, "memory": b.memory, "speed": b.speed, "check": b.check, "s3": b.buckets}
 	for _, topic := range topics {
 		if slices.Contains(set.only, topic) {
 			if err := steps[topic](ctx); err != nil {

@@ -26,6 +26,8 @@ type peer struct {
 	backup   func(tag string) []string
 	restore  func(tag string) []string
 
+	check, checkData []string // of the repository; with every byte
+
 	first, unchanged, next, restored sample
 	share, nextShare                 sample
 	failed                           error // it is left out from then on
@@ -46,6 +48,7 @@ func knownPeers() []*peer {
 				return []string{"restic", "-q", "backup", "--stdin", "--stdin-filename", "table", "--tag", tag}
 			},
 			restore: func(tag string) []string { return []string{"restic", "-q", "dump", "--tag", tag, "latest", "/table"} },
+			check:   []string{"restic", "-q", "check"}, checkData: []string{"restic", "-q", "check", "--read-data"},
 		},
 		{
 			name: "borg", settings: "repokey-blake2, compression zstd,1, create from standard input",
@@ -57,6 +60,7 @@ func knownPeers() []*peer {
 				return []string{"borg", "create", "--compression", "zstd,1", "--stdin-name", "table", "::" + tag, "-"}
 			},
 			restore: func(tag string) []string { return []string{"borg", "extract", "--stdout", "::" + tag} },
+			check:   []string{"borg", "check"}, checkData: []string{"borg", "check", "--verify-data"},
 		},
 	}
 }

@@ -48,6 +48,7 @@ var (
 	speed        = unit{"%.0f", 1, " MB/s"}
 	percent      = unit{"%.1f", 100, " %"}
 	mebibytes    = unit{"%.0f", 1, " MiB"}
+	megabytes    = unit{"%.0f", 1, " MB"}
 	times        = unit{"%.2f", 1, "×"}
 )
 

@@ -16,6 +16,7 @@ type BackupCmd struct {
 	Verify   BackupVerifyCmd   `cmd:"" help:"Read and check every byte of a backup, and that nothing is missing."`
 	Delete   BackupDeleteCmd   `cmd:"" help:"Delete backups."`
 	Undelete BackupUndeleteCmd `cmd:"" help:"Bring deleted backups back, as long as they are not gone."`
+	Forget   BackupForgetCmd   `cmd:"" help:"Delete old backups by rules such as --keep-daily 7."`
 	Get      BackupGetCmd      `cmd:"" help:"Write one stream of a backup to standard output or a file."`
 	Export   BackupExportCmd   `cmd:"" help:"Write a backup to a directory that gprestore reads without the plugin."`
 }

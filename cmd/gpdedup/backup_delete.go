@@ -15,18 +15,20 @@ import (
 // BackupDeleteCmd is gpdedup backup delete.
 type BackupDeleteCmd struct {
 	Timestamps []string `arg:"" name:"timestamp" help:"The backups' timestamps, 14 digits each."`
+	Cascade    bool     `help:"Also delete the incremental backups that build on them."`
 }
 
 // Help shows examples.
 func (BackupDeleteCmd) Help() string {
 	return `A deleted backup cannot be restored any more, from this moment on. Its space is freed
-later, and until then 'gpdedup backup undelete' brings it back. A backup that
-incremental ones build on is deleted too, and they are named.
+later, and until then 'gpdedup backup undelete' brings it back. A backup that incremental
+ones build on is not deleted without them: name them too, or give --cascade.
 
 Examples:
 
 	gpdedup backup delete 20261121213355
 	gpdedup backup delete 20261121213355 20261122213355
+	gpdedup backup delete 20261121213355 --cascade
 `
 }
 
@@ -34,7 +36,7 @@ type backupDeleteReport struct {
 	Namespace  string   `json:"namespace"`
 	Deleted    []string `json:"deleted"`
 	Already    []string `json:"already_deleted"`
-	Dependents []string `json:"dependents"` // backups that have lost what they build on
+	Dependents []string `json:"dependents"` // backups that came meanwhile and have lost what they build on
 }
 
 // Run deletes backups.
@@ -70,27 +72,68 @@ func (c *BackupDeleteCmd) delete(ctx context.Context, r *repo.Repo, namespace st
 		return nil, err
 	}
 	report := &backupDeleteReport{Namespace: namespace, Deleted: []string{}, Already: []string{}, Dependents: []string{}}
+	var timestamps []string
 	for _, ts := range c.Timestamps {
 		if deleted[ts] {
 			report.Already = append(report.Already, ts)
-			continue
+		} else if !slices.Contains(timestamps, ts) {
+			timestamps = append(timestamps, ts)
 		}
-		deleted[ts] = true
+	}
+	if timestamps, err = c.withDependents(ctx, r, namespace, timestamps); err != nil {
+		return nil, err
+	}
+	// What builds on others goes first: to be stopped half way leaves no chain without
+	// its beginning.
+	slices.SortFunc(timestamps, func(a, b string) int { return strings.Compare(b, a) })
+	for _, ts := range timestamps {
 		if err := r.Delete(ctx, repo.Name{Class: repo.Backup, Namespace: namespace, Group: ts}); err != nil {
 			return nil, err
 		}
 		report.Deleted = append(report.Deleted, ts)
 	}
-	for _, ts := range report.Deleted {
-		names, err := backups.Dependents(ctx, r, namespace, ts)
-		if err != nil {
-			return nil, err
-		}
-		report.Dependents = append(report.Dependents, names...)
+	after, err := backups.Dependents(ctx, r, namespace, report.Deleted...)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(report.Dependents)
-	report.Dependents = slices.Compact(report.Dependents)
+	report.Dependents = append(report.Dependents, dependents(after, nil)...)
 	return report, nil
+}
+
+// withDependents adds what builds on the timestamps if --cascade is given, and refuses
+// else.
+func (c *BackupDeleteCmd) withDependents(ctx context.Context, r *repo.Repo, namespace string, timestamps []string) ([]string, error) {
+	found, err := backups.Dependents(ctx, r, namespace, timestamps...)
+	if err != nil {
+		return nil, err
+	}
+	more := dependents(found, timestamps)
+	if len(more) > 0 && !c.Cascade {
+		var bases []string
+		for ts, list := range found {
+			if slices.ContainsFunc(list, func(x string) bool { return !slices.Contains(timestamps, x) }) {
+				bases = append(bases, ts)
+			}
+		}
+		slices.Sort(bases)
+		return nil, repo.WithHint(fmt.Errorf("%s: these build on it and could not be restored any more: %s",
+			strings.Join(bases, ", "), strings.Join(more, ", ")), "--cascade deletes them too; nothing was deleted")
+	}
+	return append(timestamps, more...), nil
+}
+
+// dependents returns, sorted, what was found to build on anything, less what is named.
+func dependents(found map[string][]string, named []string) []string {
+	var out []string
+	for _, list := range found {
+		for _, ts := range list {
+			if !slices.Contains(named, ts) {
+				out = append(out, ts)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // BackupUndeleteCmd is gpdedup backup undelete.

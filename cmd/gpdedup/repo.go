@@ -17,13 +17,14 @@ import (
 
 // RepoCmd is the group gpdedup repo.
 type RepoCmd struct {
-	Init  RepoInitCmd  `cmd:"" help:"Make a repository."`
-	Info  RepoInfoCmd  `cmd:"" help:"Say what a repository is."`
-	Stats RepoStatsCmd `cmd:"" help:"Say how much it holds and what that takes."`
-	Check RepoCheckCmd `cmd:"" help:"Look for damage."`
-	Copy  RepoCopyCmd  `cmd:"" help:"Copy backups, streams and WAL to another repository."`
-	Prune RepoPruneCmd `cmd:"" help:"Free the space of what was deleted."`
-	Probe RepoProbeCmd `cmd:"" help:"Find out what a storage does, before or after a repository is made there."`
+	Init   RepoInitCmd   `cmd:"" help:"Make a repository."`
+	Info   RepoInfoCmd   `cmd:"" help:"Say what a repository is."`
+	Stats  RepoStatsCmd  `cmd:"" help:"Say how much it holds and what that takes."`
+	Check  RepoCheckCmd  `cmd:"" help:"Look for damage."`
+	Repair RepoRepairCmd `cmd:"" help:"Save what can be saved of what is damaged."`
+	Copy   RepoCopyCmd   `cmd:"" help:"Copy backups, streams and WAL to another repository."`
+	Prune  RepoPruneCmd  `cmd:"" help:"Free the space of what was deleted."`
+	Probe  RepoProbeCmd  `cmd:"" help:"Find out what a storage does, before or after a repository is made there."`
 }
 
 // RepoInfoCmd is gpdedup repo info.

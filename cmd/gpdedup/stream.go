@@ -25,6 +25,7 @@ type StreamCmd struct {
 	Get    StreamGetCmd    `cmd:"" help:"Write a version of a stream to standard output."`
 	List   StreamListCmd   `cmd:"" help:"List streams and their versions."`
 	Delete StreamDeleteCmd `cmd:"" help:"Delete a version of a stream, or all of them."`
+	Forget StreamForgetCmd `cmd:"" help:"Delete old versions by rules such as --keep-daily 7."`
 }
 
 // splitVersion splits NAME[@VERSION].

@@ -20,14 +20,21 @@ type Config struct {
 	DatabaseVersion string `yaml:"databaseversion"`
 	SegmentCount    int    `yaml:"segmentcount"` // 0: from before gpbackup 1.26
 	DataOnly        bool   `yaml:"dataonly"`
-	Incremental     bool   `yaml:"incremental"`
-	MetadataOnly    bool   `yaml:"metadataonly"`
-	Plugin          string `yaml:"plugin"`
-	PluginVersion   string `yaml:"pluginversion"`
-	SingleDataFile  bool   `yaml:"singledatafile"`
-	Timestamp       string `yaml:"timestamp"`
-	WithStatistics  bool   `yaml:"withstatistics"`
-	Status          string `yaml:"status"`
+
+	// Which of them is true says by what tables were chosen.
+	IncludeSchemaFiltered bool `yaml:"includeschemafiltered"`
+	IncludeTableFiltered  bool `yaml:"includetablefiltered"`
+	ExcludeSchemaFiltered bool `yaml:"excludeschemafiltered"`
+	ExcludeTableFiltered  bool `yaml:"excludetablefiltered"`
+
+	Incremental    bool   `yaml:"incremental"`
+	MetadataOnly   bool   `yaml:"metadataonly"`
+	Plugin         string `yaml:"plugin"`
+	PluginVersion  string `yaml:"pluginversion"`
+	SingleDataFile bool   `yaml:"singledatafile"`
+	Timestamp      string `yaml:"timestamp"`
+	WithStatistics bool   `yaml:"withstatistics"`
+	Status         string `yaml:"status"`
 
 	// Plan lists the backups that a restore of this one reads, the oldest first
 	// and this one last. It stays empty with --metadata-only.
@@ -52,6 +59,7 @@ var configKeys = map[string]bool{
 	"backupversion": true, "compressed": true, "compressiontype": true, "databasename": true, "databaseversion": true,
 	"segmentcount": true, "dataonly": true, "incremental": true, "metadataonly": true, "plugin": true, "pluginversion": true,
 	"singledatafile": true, "timestamp": true, "withstatistics": true, "status": true,
+	"includeschemafiltered": true, "includetablefiltered": true, "excludeschemafiltered": true, "excludetablefiltered": true,
 }
 
 // ReadConfig reads a config.yaml. An error is the reader's, or ErrMalformed.

@@ -14,11 +14,11 @@ func TestJSONIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{Summary{}, Detail{}, Stream{}, Link{}, VerifyReport{}, Problem{}, ExportReport{}} {
+	for _, v := range []any{Summary{}, Detail{}, Stream{}, Link{}, VerifyReport{}, Problem{}, ExportReport{}, Group{}, Decision{}} {
 		typ := reflect.TypeOf(v)
 		for i := range typ.NumField() {
 			f := typ.Field(i)
-			if f.Anonymous {
+			if f.Anonymous || !f.IsExported() {
 				continue
 			}
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")

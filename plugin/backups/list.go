@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ type Summary struct {
 	DatabaseVersion string    `json:"database_version,omitempty"`
 	Plugin          string    `json:"plugin,omitempty"`
 	PluginVersion   string    `json:"plugin_version,omitempty"`
+
+	configStored time.Time // when config.yaml was stored; zero without one
+	scope        Scope
 }
 
 // Duration is the time between the first and the last stream that was stored, by
@@ -86,47 +90,60 @@ func List(ctx context.Context, r *repo.Repo, namespace string, o ListOptions) ([
 	return out, nil
 }
 
-// Dependents returns which other timestamps, not deleted, build on the given one,
-// the oldest first. A config.yaml that cannot be read names none.
-func Dependents(ctx context.Context, r *repo.Repo, namespace, timestamp string) ([]string, error) {
+// Dependents returns, for each of the given timestamps that others build on, which
+// other ones, not deleted, do, the oldest first. A config.yaml that cannot be read
+// names none.
+func Dependents(ctx context.Context, r *repo.Repo, namespace string, timestamps ...string) (map[string][]string, error) {
+	fail := func(err error) (map[string][]string, error) {
+		return nil, fmt.Errorf("list dependents of %s: %w", strings.Join(timestamps, ", "), err)
+	}
 	deleted, err := r.DeletedGroups(ctx, repo.Backup, namespace)
 	if err != nil {
-		return nil, fmt.Errorf("list dependents of %s: %w", timestamp, err)
+		return fail(err)
 	}
 	groups, err := r.Groups(ctx, repo.Backup, namespace)
 	if err != nil {
-		return nil, fmt.Errorf("list dependents of %s: %w", timestamp, err)
+		return fail(err)
 	}
-	groups = slices.DeleteFunc(groups, func(ts string) bool {
-		return !ValidTimestamp(ts) || ts == timestamp || deleted[ts]
-	})
-	depends := make([]bool, len(groups))
+	groups = slices.DeleteFunc(groups, func(ts string) bool { return !ValidTimestamp(ts) || deleted[ts] })
+	ancestors := make([][]string, len(groups))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i, ts := range groups {
-		g.Go(func() error {
-			name := streamName(namespace, ts, coordinatorFile(ts, ConfigFile))
-			err := readStream(ctx, r, name, false, func(in io.Reader) error {
-				config, err := ReadConfig(in)
-				depends[i] = err == nil && slices.Contains(config.Ancestors(ts), timestamp)
-				return err
-			})
-			if isDamage(err) || errors.Is(err, repo.ErrNoStream) || errors.Is(err, repo.ErrDeleted) {
-				return nil
-			}
+		g.Go(func() (err error) {
+			ancestors[i], err = readAncestors(ctx, r, namespace, ts)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("list dependents of %s: %w", timestamp, err)
+		return fail(err)
 	}
-	var out []string
+	out := make(map[string][]string)
 	for i, ts := range groups {
-		if depends[i] {
-			out = append(out, ts)
+		for _, a := range ancestors[i] {
+			if slices.Contains(timestamps, a) {
+				out[a] = append(out[a], ts)
+			}
 		}
 	}
 	return out, nil
+}
+
+// readAncestors returns what the config.yaml of a timestamp says that it builds on:
+// nothing, if there is none that can be read.
+func readAncestors(ctx context.Context, r *repo.Repo, namespace, ts string) (ancestors []string, err error) {
+	name := streamName(namespace, ts, coordinatorFile(ts, ConfigFile))
+	err = readStream(ctx, r, name, false, func(in io.Reader) error {
+		config, err := ReadConfig(in)
+		if err == nil {
+			ancestors = config.Ancestors(ts)
+		}
+		return err
+	})
+	if isDamage(err) || errors.Is(err, repo.ErrNoStream) || errors.Is(err, repo.ErrDeleted) {
+		return nil, nil
+	}
+	return ancestors, err
 }
 
 // catalog looks at the timestamps of one namespace.
@@ -273,7 +290,11 @@ func (s *survey) summary(namespace string) Summary {
 	for _, item := range s.attempts {
 		out.Checkpoints += item.Checkpoints
 	}
+	config := coordinatorFile(s.timestamp, ConfigFile)
 	for _, item := range s.items {
+		if item.Name.Item == config {
+			out.configStored = item.Stored
+		}
 		if out.FirstStored.IsZero() || item.Stored.Before(out.FirstStored) {
 			out.FirstStored = item.Stored
 		}
@@ -286,7 +307,7 @@ func (s *survey) summary(namespace string) Summary {
 	if c == nil {
 		return out
 	}
-	out.Database, out.Segments = c.DatabaseName, c.SegmentCount
+	out.Database, out.Segments, out.scope = c.DatabaseName, c.SegmentCount, c.scope()
 	out.Type = "full"
 	if c.Incremental {
 		out.Type = "incremental"

@@ -179,7 +179,7 @@ func TestChain(t *testing.T) {
 		}
 	}
 	deps, err := Dependents(context.Background(), w.r, testNamespace, base.ts)
-	if err != nil || !slices.Equal(deps, []string{middle.ts, last.ts}) {
+	if err != nil || !slices.Equal(deps[base.ts], []string{middle.ts, last.ts}) {
 		t.Errorf("dependents %v, %v", deps, err)
 	}
 	w.delete(base.ts)

@@ -55,6 +55,8 @@ type backup struct {
 	legacy   bool     // no segmentcount in config.yaml
 	skip     []string // files that are not stored
 	prefix   string   // of the data directories, "gpseg"
+	database string   // "it's: odd"
+	filtered bool     // --include-table
 }
 
 const testNamespace = "prod"
@@ -189,7 +191,8 @@ func (b backup) config(plugin, version string) string {
 	compression := map[string]string{"": `""`, ".gz": "gzip", ".zst": "zstd"}[b.ext]
 	var s strings.Builder
 	fmt.Fprintf(&s, "backupdir: \"\"\nbackupversion: 1.30.5\ncompressed: %t\ncompressiontype: %s\n", b.ext != "", compression)
-	fmt.Fprintf(&s, "databasename: 'it''s: odd'\ndatabaseversion: 6.25.3 build\n")
+	fmt.Fprintf(&s, "databasename: '%s'\ndatabaseversion: 6.25.3 build\n", strings.ReplaceAll(cmp.Or(b.database, "it's: odd"), "'", "''"))
+	fmt.Fprintf(&s, "includeschemafiltered: false\nincludetablefiltered: %t\n", b.filtered)
 	if !b.legacy {
 		fmt.Fprintf(&s, "segmentcount: %d\n", cmp.Or(b.segments, 2))
 	}

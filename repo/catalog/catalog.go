@@ -115,6 +115,7 @@ type Catalog struct {
 	number  map[digest.ID]int32
 	rows    []row // sorted by id after Sort
 	lost    map[Key]time.Time
+	bad     map[copyKey]bool
 	sorted  bool
 }
 
@@ -350,6 +351,9 @@ func (c *Catalog) good(r *row) bool {
 	if !p.there() {
 		return false
 	}
+	if len(c.bad) > 0 && c.bad[copyKey{r.pack, r.id}] {
+		return false
+	}
 	if len(c.lost) > 0 {
 		if at, lost := c.lost[r.id]; lost && !p.ModTime.After(at) {
 			return false
@@ -359,14 +363,20 @@ func (c *Catalog) good(r *row) bool {
 }
 
 // Healed reports whether a mark of a lost chunk has done its work: copies made since
-// are all that there is, or nothing needs the chunk.
+// are all that there is, or nothing needs the chunk. A delta that was lost because its base
+// was, is good again when that is; one that is damaged itself lies in a condemned pack.
 func (c *Catalog) Healed(id digest.ID) bool {
 	run := c.find(KeyOf(id))
 	if len(run) == 0 {
 		return false // whoever roots it would not find it
 	}
 	for i := range run {
-		if p := &c.Packs[run[i].pack]; p.First && !c.good(&run[i]) {
+		r := &run[i]
+		p := &c.Packs[r.pack]
+		if !p.First || c.good(r) {
+			continue
+		}
+		if r.flags&isDelta == 0 || p.Condemned || !c.placedRun(c.run(r), int(r.depth)) {
 			return false
 		}
 	}

@@ -24,12 +24,13 @@ const (
 	Tombstone Kind = 'T'
 	Condemned Kind = 'C'
 	Lost      Kind = 'L'
+	Checked   Kind = 'V'
 )
 
 var kindNames = map[Kind]string{
 	Config: "config", Slot: "key slot", Pack: "pack", Fragment: "index fragment",
 	Manifest: "manifest", WAL: "WAL object", Mark: "standby's mark", Point: "restore point", Tombstone: "tombstone",
-	Condemned: "condemned list", Lost: "list of lost chunks",
+	Condemned: "condemned list", Lost: "list of lost chunks", Checked: "list of checked packs",
 }
 
 func (k Kind) String() string {
