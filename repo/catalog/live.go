@@ -29,15 +29,16 @@ func (c *Catalog) mark(flag uint8, start func(run []row) bool, follow func(run [
 		}
 	}
 	c.eachRun(func(run []row) {
-		if start(run) {
-			visit(run)
+		if !start(run) {
+			return
+		}
+		visit(run)
+		for len(work) > 0 { // at once, so that there is never much of it
+			base := c.from(int(work[len(work)-1]))
+			work = work[:len(work)-1]
+			visit(base)
 		}
 	})
-	for len(work) > 0 {
-		run := c.from(int(work[len(work)-1]))
-		work = work[:len(work)-1]
-		visit(run)
-	}
 }
 
 // Decide works out which chunks are live, after everything was rooted, and when it is
