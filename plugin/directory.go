@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/gpdedup/gpdedup/repo"
 )
@@ -28,7 +29,28 @@ func (p *Process) DeleteBackup(ctx context.Context, configPath, timestamp string
 		return err
 	}
 	s.log.Info("deleted", "timestamp", timestamp)
+	s.collect(ctx)
 	return nil
+}
+
+// collectFor is how long deleting a backup collects garbage at most, so that it returns
+// within a second however large the repository is.
+const collectFor = 600 * time.Millisecond
+
+// collect removes what is ripe and condemns what is of no use, as far as it gets. The
+// backup is deleted whatever comes of it, so nothing that happens here is a failure.
+func (s *session) collect(ctx context.Context) {
+	report, err := s.Prune(ctx, repo.PruneOptions{
+		Grace: repo.DefaultGrace, MinAge: repo.DefaultMinAge, MaxUnused: -1, Deadline: time.Now().Add(collectFor),
+	})
+	switch {
+	case err != nil:
+		s.log.Warn("garbage was not collected", "error", err)
+	case report.Unfinished:
+		s.log.Info("garbage is left for gpdedup repo prune")
+	default:
+		s.log.Info("collected garbage", "removed_bytes", report.RemovedBytes, "condemned_bytes", report.CondemnedBytes)
+	}
 }
 
 // DeleteDirectory deletes the timestamp that the last component of dir is.

@@ -65,10 +65,10 @@ type checker struct {
 	damage map[string]*Damage
 	packs  map[digest.ID]int64 // listed, with sizes
 	bad    map[digest.ID]bool
-	gone   map[digest.ID]bool   // packs that were listed and then were not there
-	swept  map[digest.ID]bool   // packs that a collector condemned: they may be gone
-	chunks map[digest.ID]uint32 // readable, with their length
-	deltas map[digest.ID]error  // result of reading them, with their bases
+	gone   map[digest.ID]bool          // packs that were listed and then were not there
+	swept  map[digest.ID]bool          // packs that a collector condemned: they may be gone
+	chunks map[digest.ID]*checkedChunk // in packs that can be read
+	deltas map[digest.ID]error         // result of reading them, with their bases
 	done   int64
 	total  int64
 }
@@ -78,7 +78,7 @@ type checker struct {
 func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckReport, error) {
 	c := &checker{
 		r: r, o: o, damage: make(map[string]*Damage), packs: make(map[digest.ID]int64),
-		bad: make(map[digest.ID]bool), gone: make(map[digest.ID]bool), chunks: make(map[digest.ID]uint32), deltas: make(map[digest.ID]error),
+		bad: make(map[digest.ID]bool), gone: make(map[digest.ID]bool), chunks: make(map[digest.ID]*checkedChunk), deltas: make(map[digest.ID]error),
 	}
 	c.report.Damage, c.report.Warnings = []Damage{}, []string{}
 	var fragments, manifests, others []storage.Info
@@ -261,6 +261,7 @@ func (c *checker) readChunks(dir *index.Pack, object []byte) error {
 		return err
 	}
 	f := c.r.newFetcher()
+	defer f.close()
 	namer := c.r.keys.Namer()
 	broken := make(map[digest.ID]bool)
 	var first error
@@ -295,9 +296,54 @@ func (c *checker) addChunks(dir *index.Pack, broken map[digest.ID]bool) {
 	c.report.Chunks += len(dir.Entries)
 	for i := range dir.Entries {
 		if e := &dir.Entries[i]; !broken[e.ID] {
-			c.chunks[e.ID] = e.Raw
+			c.addChunk(e)
 		}
 	}
+}
+
+// checkedChunk is what is known of a chunk that lies in packs which can be read.
+type checkedChunk struct {
+	raw    uint32
+	whole  bool        // there is a copy that is no delta
+	deltas []deltaCopy // its other copies
+}
+
+// deltaCopy is one copy of a chunk that needs a base less deep than itself.
+type deltaCopy struct {
+	base  digest.ID
+	depth uint8
+}
+
+func (c *checker) addChunk(e *index.Entry) {
+	k := c.chunks[e.ID]
+	if k == nil {
+		k = &checkedChunk{raw: e.Raw}
+		c.chunks[e.ID] = k
+	}
+	if e.Encoding != index.Delta {
+		k.whole = true
+	} else if at := (deltaCopy{e.Base, e.Depth}); !slices.Contains(k.deltas, at) {
+		k.deltas = append(k.deltas, at)
+	}
+}
+
+// ends reports whether a chunk can be read with all the bases that it needs: a chain of
+// ever less depth ends in a copy that is no delta. What manifests say of bases are hints;
+// a chunk may have been stored anew without them.
+func (c *checker) ends(id digest.ID, below int) bool {
+	k := c.chunks[id]
+	if k == nil {
+		return false
+	}
+	if k.whole {
+		return true
+	}
+	for _, d := range k.deltas {
+		if int(d.depth) < below && c.ends(d.base, int(d.depth)) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkFragments reads every index fragment.

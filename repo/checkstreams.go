@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -57,15 +58,11 @@ func (c *checker) checkManifest(ctx context.Context, info storage.Info) error {
 	c.mu.Unlock()
 	identity := manifest.NewIdentity()
 	f := c.r.newFetcher()
+	defer f.close()
 	check := func(t *manifest.Table) error {
 		for i := range t.Rows {
 			identity.Add(t.Rows[i].ID, t.Rows[i].Raw)
 			if err := c.checkRow(ctx, f, m, t, &t.Rows[i], stream); err != nil {
-				return err
-			}
-		}
-		for i := range t.Bases {
-			if err := c.checkRow(ctx, f, m, t, &t.Bases[i], stream); err != nil {
 				return err
 			}
 		}
@@ -158,14 +155,18 @@ func (c *checker) checkRow(ctx context.Context, f *fetcher, m *manifest.Manifest
 	}
 	hint := t.Packs[row.Pack].ID
 	c.mu.Lock()
-	raw, found := c.chunks[row.ID]
+	known := c.chunks[row.ID]
+	found := known != nil
+	ends := found && c.ends(row.ID, index.MaxDepth+1)
 	_, listed := c.packs[hint]
 	bad, gone := c.bad[hint], c.gone[hint]
 	c.mu.Unlock()
 	switch {
-	case found && raw == row.Raw:
+	case ends && known.raw == row.Raw:
+	case found && known.raw != row.Raw:
+		c.blame(packKey(hint), fmt.Sprintf("chunk %s is %d bytes long there and %d in the list", row.ID.Short(), known.raw, row.Raw), stream)
 	case found:
-		c.blame(packKey(hint), fmt.Sprintf("chunk %s is %d bytes long there and %d in the list", row.ID.Short(), raw, row.Raw), stream)
+		return c.checkBase(ctx, f, m, t, row, stream)
 	case !listed || gone:
 		c.blame(packKey(hint), "gone, and chunks of it are nowhere else", stream)
 	case bad && c.o.Level >= CheckFooters:
@@ -184,6 +185,17 @@ func (c *checker) checkRow(ctx context.Context, f *fetcher, m *manifest.Manifest
 		// The pack of a small stream is in no fragment, and footers were not asked for.
 	default:
 		c.blame(packKey(hint), fmt.Sprintf("chunk %s is not in it, nor anywhere else", row.ID.Short()), stream)
+	}
+	return nil
+}
+
+// checkBase blames what a delta, which is there, cannot be read without.
+func (c *checker) checkBase(ctx context.Context, f *fetcher, m *manifest.Manifest, t *manifest.Table, row *manifest.Chunk, stream string) error {
+	if row.Base != 0 && !c.ends(t.Bases[row.Base-1].ID, int(row.Depth)) {
+		return c.checkRow(ctx, f, m, t, &t.Bases[row.Base-1], stream)
+	}
+	if c.o.Level >= CheckFooters { // else the base may be in a pack that no fragment names
+		c.blame(packKey(t.Packs[row.Pack].ID), fmt.Sprintf("a base of chunk %s is nowhere", row.ID.Short()), stream)
 	}
 	return nil
 }

@@ -18,12 +18,23 @@ type fetcher struct {
 	mu      sync.Mutex
 	sealers map[digest.ID]*seal.Sealer // by pack
 
+	// locate finds where chunks are, and their bases, when hints were no good; direct: it is
+	// asked first, not the host's cache.
+	direct bool
+	locate func(ctx context.Context, want map[digest.ID]bool) (locations, error)
+
+	moved moved
+
 	locating sync.Mutex
 	located  locations // chunks whose hints were no good, and their neighbours
 }
 
 func (r *Repo) newFetcher() *fetcher {
-	return &fetcher{r: r, sealers: make(map[digest.ID]*seal.Sealer), located: make(locations)}
+	f := &fetcher{r: r, moved: moved{gone: make(map[digest.ID]bool), tables: make(map[*manifest.Table]*manifest.Table)}, sealers: make(map[digest.ID]*seal.Sealer), located: make(locations)}
+	f.locate = func(ctx context.Context, want map[digest.ID]bool) (locations, error) {
+		return r.locate(ctx, want, true)
+	}
+	return f
 }
 
 // maxLocated bounds the chunks whose places are kept; more than a leaf list has.
@@ -96,7 +107,7 @@ func (f *fetcher) at(ctx context.Context, dst []byte, ref manifest.PackRef, c *m
 // places returns where the repository says that the chunk is. What goes away goes
 // by the pack, so the table's other chunks are looked up along with it: the index
 // is read once for them all.
-func (f *fetcher) places(ctx context.Context, t *manifest.Table, id digest.ID) ([]index.Location, error) {
+func (f *fetcher) places(ctx context.Context, t *manifest.Table, id digest.ID, again bool) ([]index.Location, error) {
 	f.locating.Lock()
 	defer f.locating.Unlock()
 	if known, ok := f.located[id]; ok {
@@ -111,7 +122,11 @@ func (f *fetcher) places(ctx context.Context, t *manifest.Table, id digest.ID) (
 			want[t.Rows[i].ID] = true
 		}
 	}
-	found, err := f.r.locate(ctx, want, true)
+	look := f.lookup
+	if again || f.direct {
+		look = f.locate // what is cached was wrong
+	}
+	found, err := look(ctx, want)
 	if err != nil {
 		return nil, err
 	}
@@ -124,28 +139,33 @@ func (f *fetcher) places(ctx context.Context, t *manifest.Table, id digest.ID) (
 // elsewhere tries all places but the one that failed with cause.
 func (f *fetcher) elsewhere(ctx context.Context, dst []byte, t *manifest.Table, c *manifest.Chunk, namer *digest.Hasher, cause error) ([]byte, error) {
 	failed := t.Packs[c.Pack].ID
-	f.r.log.Warn("chunk is not where its manifest says", "chunk", c.ID.String(), "pack", failed.String(), "error", cause)
-	damaged := &DamagedError{Object: packKey(failed), Chunk: c.ID, Err: cause}
-	for range 2 {
-		out, moved, err := f.anyOf(ctx, dst, t, failed, c, namer)
+	if isNotExist(cause) {
+		f.isGone(failed)
+		f.r.log.Debug("chunk was moved", "chunk", c.ID.String(), "pack", failed.String())
+	} else {
+		f.r.log.Warn("chunk is not where its manifest says", "chunk", c.ID.String(), "pack", failed.String(), "error", cause)
+	}
+	// First where the cache of the index says, then where the index itself does, and then
+	// once more if that was moved meanwhile.
+	for try := range 3 {
+		out, moved, err := f.anyOf(ctx, dst, t, failed, c, namer, try > 0)
 		if out != nil || err != nil {
 			return out, err
 		}
-		if !moved {
+		if try > 0 && !moved {
 			break
 		}
-		// What was found is gone again: rescued once more meanwhile.
 		f.locating.Lock()
-		delete(f.located, c.ID)
+		clear(f.located)
 		f.locating.Unlock()
 	}
-	return nil, damaged
+	return nil, &DamagedError{Object: packKey(failed), Chunk: c.ID, Err: cause}
 }
 
 // anyOf tries all places of a chunk but the failed one; moved says that a pack was
 // not there. Bases that a copy needs are looked for in the same way.
-func (f *fetcher) anyOf(ctx context.Context, dst []byte, t *manifest.Table, failed digest.ID, c *manifest.Chunk, namer *digest.Hasher) (out []byte, moved bool, err error) {
-	places, err := f.places(ctx, t, c.ID)
+func (f *fetcher) anyOf(ctx context.Context, dst []byte, t *manifest.Table, failed digest.ID, c *manifest.Chunk, namer *digest.Hasher, again bool) (out []byte, moved bool, err error) {
+	places, err := f.places(ctx, t, c.ID, again)
 	if err != nil {
 		return nil, false, err
 	}
@@ -164,7 +184,7 @@ func (f *fetcher) anyOf(ctx context.Context, dst []byte, t *manifest.Table, fail
 			}
 			var gone bool
 			want := manifest.Chunk{ID: loc.Base, Depth: loc.Depth} // of any length
-			base, gone, err = f.anyOf(ctx, nil, t, digest.ID{}, &want, namer)
+			base, gone, err = f.anyOf(ctx, nil, t, digest.ID{}, &want, namer, again)
 			moved = moved || gone
 			if err != nil {
 				return nil, moved, err
@@ -187,7 +207,9 @@ func (f *fetcher) anyOf(ctx context.Context, dst []byte, t *manifest.Table, fail
 
 // readLeaf reads a leaf list of the manifest.
 func (r *Repo) readLeaf(ctx context.Context, m *manifest.Manifest, n int) (*manifest.Table, error) {
-	return r.newFetcher().leaf(ctx, m, n)
+	f := r.newFetcher()
+	defer f.close()
+	return f.leaf(ctx, m, n)
 }
 
 func (f *fetcher) leaf(ctx context.Context, m *manifest.Manifest, n int) (*manifest.Table, error) {
@@ -248,7 +270,9 @@ func (f *fetcher) eachTable(ctx context.Context, m *manifest.Manifest, fn func(*
 func (r *Repo) packsOf(ctx context.Context, m *manifest.Manifest) ([]digest.ID, error) {
 	seen := make(map[digest.ID]bool)
 	var out []digest.ID
-	err := r.newFetcher().eachTable(ctx, m, func(t *manifest.Table) error {
+	f := r.newFetcher()
+	defer f.close()
+	err := f.eachTable(ctx, m, func(t *manifest.Table) error {
 		for i := range t.Packs {
 			if id := t.Packs[i].ID; !seen[id] {
 				seen[id] = true

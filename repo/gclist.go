@@ -3,10 +3,12 @@ package repo
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -74,12 +76,22 @@ func unmarshalGCList(data []byte) (*gcList, error) {
 	return l, nil
 }
 
+// gcFile is a condemned list or a list of lost chunks as it was listed.
+type gcFile struct {
+	*gcList
+	key  string
+	at   time.Time // when it was put, by the storage's clock
+	lost bool
+}
+
 // gcState is what a listing of gc/ said.
 type gcState struct {
-	packs      map[digest.ID]bool // condemned
-	roots      map[string]bool    // condemned: their manifests are about to go
-	lost       map[digest.ID]bool // chunks that hits must miss, so that they heal
-	tombstones map[string]bool    // roots that are deleted
+	files      []gcFile
+	deleted    map[string]time.Time // when each root was deleted, by the storage's clock
+	packs      map[digest.ID]bool   // condemned
+	roots      map[string]bool      // condemned: their manifests are about to go
+	lost       map[digest.ID]bool   // chunks that hits must miss, so that they heal
+	tombstones map[string]bool      // roots that are deleted
 }
 
 // lookGC lists gc/ and reads the lists in it. The state is that of a listing that
@@ -99,34 +111,34 @@ func (r *Repo) lookGC(ctx context.Context) (*gcState, error) {
 func (r *Repo) tryLookGC(ctx context.Context) (*gcState, error) {
 	g := &gcState{
 		packs: map[digest.ID]bool{}, roots: map[string]bool{},
-		lost: map[digest.ID]bool{}, tombstones: map[string]bool{},
+		lost: map[digest.ID]bool{}, tombstones: map[string]bool{}, deleted: map[string]time.Time{},
 	}
-	var lists []string
 	err := r.st.List(ctx, gcPrefix, func(info storage.Info) error {
 		if root, ok := strings.CutPrefix(info.Key, tombstonePrefix); ok {
 			g.tombstones[root] = true
-		} else if strings.HasPrefix(info.Key, condemnedPrefix) || strings.HasPrefix(info.Key, lostPrefix) {
-			lists = append(lists, info.Key)
+			g.deleted[root] = info.ModTime
+		} else if lost := strings.HasPrefix(info.Key, lostPrefix); lost || strings.HasPrefix(info.Key, condemnedPrefix) {
+			g.files = append(g.files, gcFile{key: info.Key, at: info.ModTime, lost: lost})
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look at gc/: %w", err)
 	}
-	slices.Sort(lists)
-	for _, key := range lists {
-		l, err := r.gcList(ctx, key)
-		if err != nil {
+	slices.SortFunc(g.files, func(a, b gcFile) int { return strings.Compare(a.key, b.key) })
+	for i := range g.files {
+		f := &g.files[i]
+		if f.gcList, err = r.gcList(ctx, f.key); err != nil {
 			return nil, fmt.Errorf("look at gc/: %w", err)
 		}
 		into := g.packs
-		if strings.HasPrefix(key, lostPrefix) {
+		if f.lost {
 			into = g.lost
 		}
-		for _, id := range l.ids {
+		for _, id := range f.ids {
 			into[id] = true
 		}
-		for _, root := range l.roots {
+		for _, root := range f.roots {
 			g.roots[root] = true
 		}
 	}
@@ -159,4 +171,25 @@ func (r *Repo) gcList(ctx context.Context, key string) (*gcList, error) {
 	r.lists[key] = l
 	r.mu.Unlock()
 	return l, nil
+}
+
+// maxListIDs bounds the ids of one list.
+const maxListIDs = 500_000
+
+// putGCList puts a list under a fresh name and returns its key.
+func (r *Repo) putGCList(ctx context.Context, prefix string, l *gcList) (string, error) {
+	kind := seal.Condemned
+	if prefix == lostPrefix {
+		kind = seal.Lost
+	}
+	name := newID()
+	key := prefix + hex.EncodeToString(name[:16])
+	object, err := r.keys.SealDocument(kind, key, l.marshal(), r.enc)
+	if err != nil {
+		return "", err
+	}
+	if err := r.st.Put(ctx, key, object); err != nil {
+		return "", err
+	}
+	return key, nil
 }

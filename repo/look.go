@@ -110,6 +110,7 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
 		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
 	}
+	defer l.fetcher.close()
 	// First which chunks, with their bases, are concerned; then where the index
 	// has them; and only what it does not have is copied.
 	concerned := make(map[digest.ID]bool)

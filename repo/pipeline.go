@@ -81,6 +81,7 @@ func (w *writer) pipeline(src io.Reader) (*manifest.Manifest, error) {
 	for range n {
 		workers.Go(func() { p.worker(work) })
 	}
+	defer p.similar.fetcher.close()
 	defer workers.Wait() // before the finder goes: they use it
 	go func() {
 		err := p.cut(src, prev, work, order)

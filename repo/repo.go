@@ -75,15 +75,18 @@ func (l Limits) withDefaults() Limits {
 
 // Repo is an open repository. It is safe for concurrent use.
 type Repo struct {
-	st      storage.Storage
-	config  *Config
-	keys    *seal.Keys
-	cache   *index.Cache // nil: none
-	opts    Options
-	log     *slog.Logger
-	enc     *compress.Encoder
-	dec     *compress.Decoder
-	buffers buffers
+	st     storage.Storage
+	config *Config
+	keys   *seal.Keys
+	cache  *index.Cache // nil: none
+
+	cacheDir string // this user's own; empty: none
+	opts     Options
+	log      *slog.Logger
+	enc      *compress.Encoder
+	dec      *compress.Decoder
+	buffers  buffers
+	broken   broken // rules left out, by tests
 
 	mu    sync.Mutex
 	lists map[string]*gcList // condemned and lost lists already read; they are write-once
@@ -197,7 +200,9 @@ func Open(ctx context.Context, st storage.Storage, operation string, o Options) 
 	// A cache saves time and duplicates; it is never needed.
 	if r.cache, err = index.OpenCache(dir, index.CacheOptions{FirstOffset: pack.FirstOffset}); err != nil {
 		r.log.Warn("no index cache", "dir", dir, "error", err)
+		dir = ""
 	}
+	r.cacheDir = dir
 	return r, nil
 }
 

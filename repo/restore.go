@@ -121,6 +121,7 @@ func (r *Repo) restoreContent(ctx context.Context, m *manifest.Manifest, out io.
 		return nil
 	})
 	g.Go(func() error { return s.write(ctx, out, o.Progress) })
+	defer s.f.close()
 	return g.Wait()
 }
 
@@ -151,6 +152,7 @@ const (
 
 // piece is a part of one chunk that is to go out.
 type piece struct {
+	row      int // of the table
 	chunk    *manifest.Chunk
 	from, to uint32
 }
@@ -170,10 +172,14 @@ type run struct {
 func (s *restorer) planAll(ctx context.Context) error {
 	identity := manifest.NewIdentity()
 	tables := func(t *manifest.Table) error {
+		t, err := s.f.rehint(ctx, t)
+		if err != nil {
+			return err
+		}
 		for i := range t.Rows {
 			c := &t.Rows[i]
 			identity.Add(c.ID, c.Raw)
-			if err := s.add(ctx, t, piece{c, 0, c.Raw}); err != nil {
+			if err := s.add(ctx, t, piece{i, c, 0, c.Raw}); err != nil {
 				return err
 			}
 		}
@@ -217,7 +223,10 @@ func (s *restorer) planRanges(ctx context.Context, ranges []Range) error {
 					if err != nil {
 						return err
 					}
-					leaf, loaded = t, i
+					if leaf, err = s.f.rehint(ctx, t); err != nil {
+						return err
+					}
+					loaded = i
 				}
 				if err := s.addRange(ctx, leaf, begin, x); err != nil {
 					return err
@@ -225,7 +234,11 @@ func (s *restorer) planRanges(ctx context.Context, ranges []Range) error {
 			}
 			begin = end
 		}
-		if err := s.addRange(ctx, &s.m.Table, begin, x); err != nil {
+		own, err := s.f.rehint(ctx, &s.m.Table)
+		if err != nil {
+			return err
+		}
+		if err := s.addRange(ctx, own, begin, x); err != nil {
 			return err
 		}
 	}
@@ -239,7 +252,7 @@ func (s *restorer) addRange(ctx context.Context, t *manifest.Table, begin uint64
 		c := &t.Rows[i]
 		end := begin + uint64(c.Raw)
 		if x.Start < end && x.End > begin {
-			p := piece{c, 0, c.Raw}
+			p := piece{i, c, 0, c.Raw}
 			if x.Start > begin {
 				p.from = uint32(x.Start - begin)
 			}
@@ -325,11 +338,22 @@ func (s *restorer) fetch(ctx context.Context, r *run) error {
 		return err
 	}
 	defer s.decode.Release(1)
-	chunks := make([]*manifest.Chunk, len(r.pieces))
-	for i := range r.pieces {
-		chunks[i] = r.pieces[i].chunk
+	table, chunks, err := s.chunks(ctx, r)
+	if err != nil {
+		return err
 	}
-	data, _, err := s.f.contents(ctx, r.table, chunks, namer)
+	data, _, err := s.f.contents(ctx, table, chunks, namer)
+	if isNotExist(err) && ctx.Err() == nil {
+		// Packs were rewritten: where their chunks are now is found out for all at once.
+		s.f.isStale()
+		if table, chunks, err = s.chunks(ctx, r); err != nil {
+			return err
+		}
+		for _, d := range data {
+			s.r.buffers.put(d)
+		}
+		data, _, err = s.f.contents(ctx, table, chunks, namer)
+	}
 	if err != nil && (!isUnusable(err) && !errors.Is(err, errNotLoaded) || ctx.Err() != nil) {
 		return err
 	}
@@ -339,10 +363,23 @@ func (s *restorer) fetch(ctx context.Context, r *run) error {
 		}
 		// Some of the run was no good: such a chunk gets its own second reading, and
 		// then a search for another copy.
-		if data[i], err = s.f.chunk(ctx, s.r.buffers.get(int(c.Raw)+compress.Slack), r.table, c, namer); err != nil {
+		if data[i], err = s.f.chunk(ctx, s.r.buffers.get(int(c.Raw)+compress.Slack), table, c, namer); err != nil {
 			return err
 		}
 	}
 	r.data = data
 	return nil
+}
+
+// chunks returns the rows of a run's pieces, with hints that are good for all that is known.
+func (s *restorer) chunks(ctx context.Context, r *run) (*manifest.Table, []*manifest.Chunk, error) {
+	t, err := s.f.rehint(ctx, r.table)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows := make([]*manifest.Chunk, len(r.pieces))
+	for i := range r.pieces {
+		rows[i] = &t.Rows[r.pieces[i].row]
+	}
+	return t, rows, nil
 }

@@ -209,17 +209,25 @@ func (s *similar) try(d *deltaWorker, e *encoded, data []byte, c *candidate) (bo
 		return false, nil
 	}
 	e.sum = pack.Sum(payload)
-	out, scratch, err := r.dec.DecodeDelta(r.buffers.get(len(data)+compress.Slack), r.buffers.get(len(raw)+compress.Slack), payload, base.content, len(data))
-	r.buffers.put(scratch)
-	if err != nil || !bytes.Equal(out, data) {
-		return false, fmt.Errorf("make delta: what was made does not give the same bytes: " +
-			"this machine's memory or processor is not to be trusted")
+	if err := r.verifyDelta(payload, base.content, data, len(raw)); err != nil {
+		return false, err
 	}
-	r.buffers.put(out)
 	at := placeOf(c.table, c.chunk, s.w.packs)
 	r.buffers.put(e.payload)
 	e.payload, e.base = payload, &at
 	return true, nil
+}
+
+// verifyDelta checks that a delta, of length bytes before compression, makes data of base.
+func (r *Repo) verifyDelta(payload, base, data []byte, length int) error {
+	out, scratch, err := r.dec.DecodeDelta(r.buffers.get(len(data)+compress.Slack), r.buffers.get(length+compress.Slack), payload, base, len(data))
+	r.buffers.put(scratch)
+	if err != nil || !bytes.Equal(out, data) {
+		return fmt.Errorf("make delta: what was made does not give the same bytes: " +
+			"this machine's memory or processor is not to be trusted")
+	}
+	r.buffers.put(out)
+	return nil
 }
 
 // content returns the candidate's content, nil if it cannot be had.

@@ -20,6 +20,7 @@ type RepoCmd struct {
 	Info  RepoInfoCmd  `cmd:"" help:"Say what a repository is."`
 	Stats RepoStatsCmd `cmd:"" help:"Say how much it holds and what that takes."`
 	Check RepoCheckCmd `cmd:"" help:"Look for damage."`
+	Prune RepoPruneCmd `cmd:"" help:"Free the space of what was deleted."`
 }
 
 // RepoInfoCmd is gpdedup repo info.

@@ -1,0 +1,49 @@
+package catalog
+
+// Source is where a copy of a chunk can be read.
+type Source struct {
+	ID    Key
+	Pack  int
+	Depth uint8
+	Delta bool
+	Base  Key // if it is a delta
+}
+
+// Chain returns where a chunk can be read, its base, and so on to the whole chunk at the
+// end, condemned packs included; nil if the chain does not end.
+func (c *Catalog) Chain(id Key) []Source { return c.chain(id, anyDepth) }
+
+func (c *Catalog) chain(id Key, below int) []Source {
+	run := c.find(id)
+	for i := range run {
+		r := &run[i]
+		if int(r.depth) >= below {
+			break
+		}
+		if !c.good(r) {
+			continue
+		}
+		s := Source{ID: id, Pack: int(r.pack), Depth: r.depth}
+		if r.flags&isDelta == 0 {
+			return []Source{s}
+		}
+		if rest := c.chain(r.base, int(r.depth)); rest != nil {
+			s.Delta, s.Base = true, r.base
+			return append([]Source{s}, rest...)
+		}
+	}
+	return nil
+}
+
+// PacksOf returns the packs that hold a copy of the chunk.
+func (c *Catalog) PacksOf(id Key) []int {
+	run := c.find(id)
+	out := make([]int, len(run))
+	for i := range run {
+		out[i] = int(run[i].pack)
+	}
+	return out
+}
+
+// Placed reports whether the chunk has a location that counts.
+func (c *Catalog) Placed(id Key) bool { return c.placed(id, anyDepth) }
