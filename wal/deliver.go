@@ -40,7 +40,7 @@ func deliver(dest string, durable bool, write func(io.Writer) error) error {
 		if temporary, err = temporaryBeside(dest); err != nil {
 			return fmt.Errorf("write %s: %w", dest, err)
 		}
-		if f, err = os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil { //nolint:gosec // the caller's umask decides
+		if f, err = os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666); err != nil {
 			return fmt.Errorf("write %s: %w", dest, err)
 		}
 	}

@@ -167,7 +167,7 @@ func (s *Spool) Take(ctx context.Context, name Name, dest string, durable bool) 
 	}
 	f, err := os.Open(h.file)
 	if err != nil {
-		return false, 0, nil //nolint:nilerr // it is fetched
+		return false, 0, nil // it is fetched
 	}
 	defer f.Close()
 	// On the file system of dest its bytes need not be copied.
@@ -184,7 +184,7 @@ func (s *Spool) Take(ctx context.Context, name Name, dest string, durable bool) 
 		return false, 0, nil // whatever it is, it is said when the fetched file is written
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return false, 0, nil //nolint:nilerr // it is fetched
+		return false, 0, nil // it is fetched
 	}
 	err = deliver(dest, durable, func(w io.Writer) error { return copyTo(w, f, h) })
 	if errors.Is(err, errSpoiled) {
@@ -248,7 +248,7 @@ func (s *Spool) await(ctx context.Context, name Name) (held, bool) {
 // file before it relies on it, need not wait for that.
 func (s *Spool) add(name Name, write func(io.Writer) error) (err error) {
 	part := s.path(name.String() + partSuffix)
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666) //nolint:gosec // as the server would make it
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return err
 	}
@@ -268,7 +268,7 @@ func (s *Spool) add(name Name, write func(io.Writer) error) (err error) {
 
 // announce says that a segment is coming; retract takes that back.
 func (s *Spool) announce(name Name) error {
-	f, err := os.OpenFile(s.path(name.String()+partSuffix), os.O_WRONLY|os.O_CREATE, 0o666) //nolint:gosec // as in add
+	f, err := os.OpenFile(s.path(name.String()+partSuffix), os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
 		return err
 	}
@@ -398,5 +398,5 @@ func (s *Spool) room() int64 {
 	if unix.Statfs(s.dir, &st) != nil {
 		return 0
 	}
-	return int64(st.Bavail) * int64(st.Bsize) //nolint:unconvert // not of the same type everywhere
+	return int64(st.Bavail) * int64(st.Bsize)
 }

@@ -43,7 +43,7 @@ pg1-path=%[2]s
 pg1-socket-path=%[3]s
 pg1-user=postgres
 `, dir, w.primary.Data, w.primary.Socket())
-	if err := os.WriteFile(dir+"/config", []byte(config), 0o644); err != nil { //nolint:gosec // the server's user reads it
+	if err := os.WriteFile(dir+"/config", []byte(config), 0o644); err != nil {
 		return "", err
 	}
 	w.Logf("archiving with pgBackRest")

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,7 +37,7 @@ func (w *world) close() {
 	for _, f := range slices.Backward(w.cleanups) {
 		f()
 	}
-	_ = w.Host.Close()
+	_ = w.Close()
 }
 
 func newWorld(gpdedup string, segments, rounds int) (w *world, err error) {
@@ -90,11 +89,8 @@ func (w *world) makeWAL() error {
 		return err
 	}
 	w.backup = p.BaseBackup(w)
-	for scale := max(1, w.segments/2); ; {
-		if err := bench("-i", "-q", "-s", fmt.Sprint(scale)); err != nil {
-			return err
-		}
-		break
+	if err := bench("-i", "-q", "-s", fmt.Sprint(max(1, w.segments/2))); err != nil {
+		return err
 	}
 	for {
 		if err := bench("-c", "4", "-j", "2", "-N", "-t", "4000"); err != nil {
@@ -132,12 +128,11 @@ func (w *world) archived() ([]string, error) {
 	return files, nil
 }
 
-// archive is a place that WAL is archived to and fetched from by some program.
+// archive is a way to fetch WAL by some program.
 type archive struct {
 	name  string
-	push  func(file string) *exec.Cmd // run in the primary's data directory
-	fetch string                      // restore_command, as for a server
-	clear func() error                // forgets what was fetched ahead
+	fetch string       // restore_command, as for a server
+	clear func() error // forgets what was fetched ahead
 }
 
 // repository makes an archive of ours with all segments in it.

@@ -79,8 +79,8 @@ func (c *Cluster) TryStart() error {
 
 // Launch starts the server and does not wait until it answers.
 func (c *Cluster) Launch() error {
-	_ = os.Remove(filepath.Join(c.Data, "postmaster.pid"))                           // of a server that was killed; ours have all ended
-	log, err := os.OpenFile(c.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // for whoever debugs a test
+	_ = os.Remove(filepath.Join(c.Data, "postmaster.pid")) // of a server that was killed; ours have all ended
+	log, err := os.OpenFile(c.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
