@@ -22,3 +22,6 @@ func EscapeName(what, name string) (string, error) {
 
 // UnescapeName reverses EscapeName and refuses everything that it does not write.
 func UnescapeName(component string) (string, error) { return unescape(component) }
+
+// MeanChunk returns how long a chunk is on average, in bytes.
+func (r *Repo) MeanChunk() int64 { return int64(r.config.Chunks.Min) + 1<<r.config.Chunks.Bits }
