@@ -13,9 +13,13 @@ type BaseCmd struct {
 	Cluster string `name:"cluster" placeholder:"NAME" help:"The same as --namespace."`
 	Content string `name:"content" placeholder:"N" help:"Greenplum's content id; leave it out elsewhere."`
 
-	Push    BasePushCmd    `cmd:"" help:"Take a base backup of a running server."`
-	Restore BaseRestoreCmd `cmd:"" help:"Make a data directory of a base backup, to recover to any point in time."`
-	List    BaseListCmd    `cmd:"" help:"List base backups, and how far each can be recovered."`
+	Push     BasePushCmd     `cmd:"" help:"Take a base backup of a running server."`
+	Restore  BaseRestoreCmd  `cmd:"" help:"Make a data directory of a base backup, to recover to any point in time."`
+	List     BaseListCmd     `cmd:"" help:"List base backups, and how far each can be recovered."`
+	Verify   BaseVerifyCmd   `cmd:"" help:"Read and check every byte of a base backup, and its WAL."`
+	Delete   BaseDeleteCmd   `cmd:"" help:"Delete base backups; undelete brings them back until a prune."`
+	Undelete BaseUndeleteCmd `cmd:"" help:"Bring a deleted base backup back."`
+	Forget   BaseForgetCmd   `cmd:"" help:"Delete old base backups, and WAL that no recovery needs, by a policy."`
 }
 
 func (c *BaseCmd) settle(g *Globals) error {

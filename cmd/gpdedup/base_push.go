@@ -180,7 +180,7 @@ func (c *BasePushCmd) begin(ctx context.Context, a *wal.Archive, label string, r
 			return nil, nil, err
 		}
 	}
-	o := base.BackupOptions{Label: base.LabelPrefix + label, Checkpoint: c.Checkpoint, WAL: c.IncludeWAL, MaxRate: rate}
+	o := base.BackupOptions{Label: wal.BaseLabelPrefix + label, Checkpoint: c.Checkpoint, WAL: c.IncludeWAL, MaxRate: rate}
 	if err := server.Begin(o); err != nil {
 		return nil, nil, err
 	}

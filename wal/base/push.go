@@ -123,10 +123,6 @@ type push struct {
 // visible yet.
 const markPrefix = "base push "
 
-// LabelPrefix begins the labels that the server writes into the .backup files of backups
-// that were taken here.
-const LabelPrefix = "gpdedup base push: "
-
 // Protect keeps WAL from being removed while a backup that needs it cannot be seen yet.
 // It returns what takes the protection away.
 func (s *Server) Protect(ctx context.Context, a *wal.Archive, label string) (release func(context.Context) error, err error) {

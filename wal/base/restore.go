@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/wal"
 )
 
 // RestoreOptions say where a backup goes.
@@ -102,4 +103,26 @@ func Verify(ctx context.Context, r *repo.Repo, b *Backup, progress func(int64)) 
 		return fmt.Errorf("base backup %s: %w", b.Name.Item, err)
 	}
 	return nil
+}
+
+// VerifyWAL reads the WAL that makes a backup consistent, unless the backup has it, and
+// returns how many segments that were.
+func VerifyWAL(ctx context.Context, a *wal.Archive, info *Info) (int, error) {
+	if info.WALIncluded {
+		return 0, nil
+	}
+	epoch, err := info.Epoch()
+	if err != nil {
+		return 0, err
+	}
+	segments, err := info.Segments()
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range segments {
+		if _, err := a.Send(ctx, epoch, s, io.Discard); err != nil {
+			return 0, fmt.Errorf("its WAL: %w", err)
+		}
+	}
+	return len(segments), nil
 }

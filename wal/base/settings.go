@@ -3,6 +3,7 @@ package base
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -56,6 +57,11 @@ func (s *Settings) render(p *Plan) (conf []byte, signal string) {
 		action = "promote"
 	}
 	line("recovery_target_action", action)
+	// From 15 on a server asks for WAL ahead of what it replays, and would find that it is
+	// missing before it gets to the target.
+	if v, err := strconv.Atoi(p.Backup.Info.ServerVersion); p.Gap && err == nil && v >= 15 {
+		line("recovery_prefetch", "off")
+	}
 	if p.Target.Standby {
 		return []byte(b.String()), "standby.signal"
 	}

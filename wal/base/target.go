@@ -45,6 +45,7 @@ type Plan struct {
 	Timeline string // recovery_target_timeline
 	Archive  bool   // the archive has WAL of the cluster
 	Until    string // the last segment that is there, "" if the archive has none
+	Gap      bool   // WAL is missing behind the target: the server must not look there
 	Warnings []string
 }
 
@@ -152,6 +153,7 @@ func plan(ctx context.Context, a *wal.Archive, b *Backup, survey *wal.Survey, t 
 	if reach.Last != (wal.Name{}) {
 		p.Until = reach.Last.String()
 	}
+	p.Gap = reach.Gap
 	return p, p.reaches(ctx, a, e, reach, segments[len(segments)-1])
 }
 

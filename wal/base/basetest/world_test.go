@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gpdedup/gpdedup/wal/base"
 	"github.com/gpdedup/gpdedup/wal/pgtest"
@@ -179,4 +180,23 @@ func (w *world) wal(file string) string {
 		w.Fatalf("%s is in the archive %d times", file, len(found))
 	}
 	return found[0]
+}
+
+// segments are the names of the segments in the archive, ascending.
+func (w *world) segments() []string {
+	found, _ := filepath.Glob(filepath.Join(w.repository(), "wal", "main", "0", "*", "????????????????", "????????????????????????"))
+	for i := range found {
+		found[i] = filepath.Base(found[i])
+	}
+	return found
+}
+
+// age makes backups older by the storage's clock: the first by two days, each after it
+// by two more.
+func (w *world) age(t *testing.T, labels ...string) {
+	t.Helper()
+	for i, label := range labels {
+		then := time.Now().Add(-time.Duration(i+1) * 48 * time.Hour)
+		w.must(os.Chtimes(filepath.Join(w.repository(), "manifests", "base", "main", "0", label), then, then))
+	}
 }
