@@ -49,7 +49,8 @@ written; the exit code is 4 then. After any failure no server starts from what i
 
 Run it as the user that the server runs as. A key that is given by an environment variable
 must be in the server's environment too. Configuration files that are kept outside the data
-directory are not part of a base backup.
+directory are not part of a base backup. In a tar archive, tablespaces are directories below
+pg_tblspc: move them and put links there, or set allow_in_place_tablespaces.
 
 Examples:
 

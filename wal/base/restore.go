@@ -67,7 +67,8 @@ func expand(ctx context.Context, r *repo.Repo, b *Backup, server *serverManifest
 var errStopped = errors.New("stopped")
 
 // RestoreTar writes the tar archive of a backup. Tablespaces are directories in it, below
-// pg_tblspc: what is extracted is a data directory as it is.
+// pg_tblspc, which a server takes with allow_in_place_tablespaces, or once they were moved
+// and links are in their place.
 func RestoreTar(ctx context.Context, r *repo.Repo, b *Backup, w io.Writer, progress func(int64)) error {
 	server, err := readServerManifest(ctx, r, b.Manifest, b.Info)
 	if err != nil {
