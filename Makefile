@@ -15,7 +15,7 @@ PKG           = ./...
 # Where goroutines meet: these packages are tested a second time, under the race detector. `make test RACE=` goes without.
 RACE          = storage index repo chunking
 # Long tests of what one goroutine computes: the race detector makes them ten times as long and finds nothing.
-RACESKIP      = BitFlips|Property|Predict|Golden|Vector|LongStream|CutsAre|Fuzz
+RACESKIP      = BitFlips|Property|Predict|Golden|Vector|LongStream|CutsAre|Fuzz|Unprobed|TinyPages|Sim[A-Z]
 PG            = 15
 
 go-files      = find . -name '.?*' -prune -o -name build -prune -o -name '*.go' -print
@@ -37,7 +37,7 @@ demo: build ## watch a repository at work on made-up backups
 	@go run ./bench/demo --gpdedup ./gpdedup
 
 .PHONY: test
-test: debs build vet lint-layers ## all tests, those of RACE's packages under the race detector too
+test: debs build vet lint-layers s3server ## all tests, those of RACE's packages under the race detector too
 	@$(if $(race-packages),go test -race -skip '$(RACESKIP)' $(race-packages))
 	@go test ./...
 
@@ -67,7 +67,7 @@ fmt: build/bin/gofumpt ## formats every Go file
 	@$(go-files) | xargs -r build/bin/gofumpt -w
 
 .PHONY: bench
-bench: build ## benchmarks of PKG, into build/bench.txt; the last ones become build/bench.old.txt
+bench: build s3server ## benchmarks of PKG, into build/bench.txt; the last ones become build/bench.old.txt
 	@mkdir -p build
 	@if [ -s build/bench.txt ]; then mv build/bench.txt build/bench.old.txt; fi
 	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PKG) | tee build/bench.txt
@@ -84,6 +84,10 @@ bench-days: build ## thirty days of scattered changes, into docs/performance.md;
 bench-wal: build ## pushing, fetching and replaying WAL, into docs/performance.md; takes a few minutes
 	@go run ./bench/wal --gpdedup ./gpdedup --update docs/performance.md
 
+.PHONY: bench-pgdays
+bench-pgdays: build ## five days of a table in a PostgreSQL, and its base backups, into docs/performance.md; takes a few minutes
+	@go run ./bench/days --gpdedup ./gpdedup --source postgres --update docs/performance.md
+
 .PHONY: benchstat
 benchstat: build/bin/benchstat ## compares the last two `make bench`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt
@@ -93,8 +97,13 @@ fuzz: ## every fuzz target of PKG, for FUZZTIME each
 	@tools/dev/fuzz $(FUZZTIME) $(PKG)
 
 .PHONY: soak
-soak: build ## all tests and the long proofs (tag soak), SOAKTIMEOUT for a package at most
+soak: build s3server ## all tests and the long proofs (tag soak), SOAKTIMEOUT for a package at most
 	@go test -tags soak -count 1 -timeout $(SOAKTIMEOUT) $(PKG)
+
+.PHONY: s3server
+s3server: # the S3 server that tests start; built anew only when its sources changed
+	@mkdir -p build/bin
+	@flock build/bin $(MAKE) -s build/bin/s3server
 
 .PHONY: clean
 clean: ## removes what was built
@@ -111,4 +120,9 @@ build/bin/gofumpt:       tool = mvdan.cc/gofumpt
 build/bin/benchstat:     tool = golang.org/x/perf/cmd/benchstat
 build/bin/golangci-lint build/bin/gofumpt build/bin/benchstat: tools/dev/go.mod tools/dev/go.sum
 	@CGO_ENABLED=0 go build -C tools/dev -trimpath -buildvcs=false -ldflags '-s -w' -o '$(CURDIR)/$@' $(tool)
+	@touch $@
+
+# A module of its own, with versitygw pinned. The storage tests start it (storage/s3/s3test).
+build/bin/s3server: $(wildcard tools/s3server/*)
+	@CGO_ENABLED=0 go build -C tools/s3server -trimpath -buildvcs=false -ldflags '-s -w' -o '$(CURDIR)/$@' .
 	@touch $@

@@ -66,7 +66,7 @@ remember() {
         : >>"$said.succeeded"
         [[ ! -s $err ]] || head -n 1 "$err" >>"$said.stderr"
         case $1 in
-        setup_* | cleanup_* | backup_* | restore_file | delete_backup | delete_directory)
+        setup_* | cleanup_* | backup_* | restore_file | delete_backup | delete_directory | replicate_backup)
             : >>"$said.mute"
             [[ ! -s $out ]] || head -n 1 "$out" >>"$said.stdout" ;;
         esac
@@ -631,7 +631,11 @@ section_replicate() {
     check "the replica gives the stream" gives "$text"
     plugin restore_data "$secondary" "$report"
     check "the replica gives the file" gives "$other"
+    plugin replicate_backup "$config" "$ts" # some refuse that, some find that nothing is to be done
+    plugin restore_data "$secondary" "$(key 0 16384)"
+    check "replicate_backup a second time leaves the replica as it was" gives "$text"
     plugin delete_backup "$config" "$ts"
+    expect "replicate_backup of a deleted timestamp fails" refused replicate_backup "$config" "$ts"
     plugin restore_data "$secondary" "$(key 0 16384)"
     check "delete_backup leaves the replica" gives "$text"
     expect "delete_replica succeeds" fine delete_replica "$config" "$ts"

@@ -14,8 +14,15 @@ const (
 	// stride is the distance of the base's positions that the table holds. A
 	// stretch of word+stride-1 equal bytes is always found.
 	stride = 4
-	// minCopy is the shortest copy worth an instruction.
-	minCopy = 12
+	// minCopy is the shortest copy worth an instruction where the base goes on after a
+	// change.
+	minCopy = 16
+	// minFar is the same for a copy from elsewhere in the base. Short ones are words and
+	// dates that rows have in common: to say where they are takes as much as they do
+	// themselves once they are compressed, and is looked up slowly by whoever applies
+	// the delta. On table text with 1.3 % of the rows changed, 32 in place of 12 makes
+	// deltas a tenth smaller and leaves a fifth of the instructions.
+	minFar = 32
 	// maxTableBits bounds the table: 4 bytes for each of 2^17 positions.
 	maxTableBits = 17
 )
@@ -67,7 +74,7 @@ func (e *Encoder) Encode(dst, base, target []byte, limit int) ([]byte, bool) {
 		}
 		n := at - start + word
 		n += matchLen(base[b+n:], target[start+n:])
-		if n < minCopy {
+		if n < minCopy || n < minFar && b != end+start-from {
 			at++
 			continue
 		}

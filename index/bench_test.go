@@ -167,12 +167,31 @@ func featuresOf(id digest.ID) (f [3]uint64) {
 }
 
 // BenchmarkSimilar asks for chunks that share all super-features, one, and none, in
-// one generation, beside bbolt's own look-up of a chunk in it.
+// one generation and in four, beside bbolt's own look-up of a chunk in the same files:
+// in the one that has it, and in one after the other until it is found.
 func BenchmarkSimilar(b *testing.B) {
 	w := featuredWorld{newRandomWorld(benchChunks())}
+	n := len(w.listed)
+	for _, c := range []struct {
+		name string
+		ends []int // of the fragments that there are at each Refresh
+	}{
+		{"1 generation", []int{n}},
+		{"4 generations", []int{n * 335 / 512, n * 442 / 512, n * 493 / 512, n}},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchmarkSimilar(b, w, c.ends) })
+	}
+}
+
+func benchmarkSimilar(b *testing.B, w featuredWorld, ends []int) {
 	c := testCache(b, CacheOptions{FeatureEntries: 2 * benchChunks()})
-	mustRefresh(b, c, w.listed, w.load)
+	for _, end := range ends {
+		mustRefresh(b, c, w.listed[:end], w.load)
+	}
 	v := mustView(b, c, w.listed, w.load)
+	if len(v.gens) != len(ends) {
+		b.Fatalf("%d generations, want %d", len(v.gens), len(ends))
+	}
 	ids := w.sample(1 << 16)
 	random := rand.New(rand.NewPCG(9, 9))
 	sets := map[string][][3]uint64{}
@@ -186,39 +205,65 @@ func BenchmarkSimilar(b *testing.B) {
 		one[i] = all[i]
 		sets["three"], sets["one"], sets["none"] = append(sets["three"], all), append(sets["one"], one), append(sets["none"], none)
 	}
-	db := must(bbolt.Open(generationFiles(b, c)[0], 0, &bbolt.Options{ReadOnly: true, Timeout: 1}))
-	defer func() { _ = db.Close() }()
-	tx := must(db.Begin(false))
-	defer func() { _ = tx.Rollback() }()
-	bucket := tx.Bucket([]byte(chunksBucket))
-	// On a machine that others use only turns tell the two apart: the middle of many.
+	var buckets []*bbolt.Bucket // newest first
+	for _, g := range v.gens {
+		db := must(bbolt.Open(g.path, 0, &bbolt.Options{ReadOnly: true, Timeout: 1}))
+		b.Cleanup(func() { _ = db.Close() })
+		tx := must(db.Begin(false))
+		b.Cleanup(func() { _ = tx.Rollback() })
+		buckets = append(buckets, tx.Bucket([]byte(chunksBucket)))
+	}
+	holder := make([]*bbolt.Bucket, len(ids))
+	for i, id := range ids {
+		for _, bucket := range buckets {
+			if bucket.Get(id[:keySize]) != nil {
+				holder[i] = bucket
+				break
+			}
+		}
+	}
+	// On a machine that others use only turns tell them apart: the middle of many.
 	const turn = 256
+	measure := func(one func(n int)) float64 {
+		begin := time.Now()
+		for n := range turn {
+			one(n)
+		}
+		return float64(time.Since(begin)) / turn
+	}
 	for _, name := range []string{"three", "one", "none"} {
 		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			var similar, bare []float64
+			var similar, bare, all []float64
 			for i := 0; i < b.N; i += turn {
-				begin := time.Now()
-				for k := range turn {
+				similar = append(similar, measure(func(k int) {
 					n := (i + k) & 0xffff
 					if id, _, ok := v.Similar(sets[name][n], nil); ok != (name != "none") || ok && id != ids[n] {
 						b.Fatal("wrong answer")
 					}
-				}
-				middle := time.Now()
-				for k := range turn {
-					if bucket.Get(ids[(i+k+1<<15)&0xffff][:keySize]) == nil {
+				}))
+				bare = append(bare, measure(func(k int) {
+					n := (i + k + 1<<15) & 0xffff
+					if holder[n].Get(ids[n][:keySize]) == nil {
 						b.Fatal("wrong answer")
 					}
-				}
-				similar = append(similar, float64(middle.Sub(begin)))
-				bare = append(bare, float64(time.Since(middle)))
+				}))
+				all = append(all, measure(func(k int) {
+					n := (i + k + 1<<14) & 0xffff
+					for _, bucket := range buckets {
+						if bucket.Get(ids[n][:keySize]) != nil {
+							break
+						}
+					}
+				}))
 			}
-			slices.Sort(similar)
-			slices.Sort(bare)
-			b.ReportMetric(bare[len(bare)/2]/turn, "bbolt-ns")
-			b.ReportMetric(similar[len(similar)/2]/turn, "similar-ns")
-			b.ReportMetric(similar[len(similar)/2]/bare[len(bare)/2], "times-bbolt")
+			for _, times := range [][]float64{similar, bare, all} {
+				slices.Sort(times)
+			}
+			middle := len(similar) / 2
+			b.ReportMetric(bare[middle], "get-ns")
+			b.ReportMetric(similar[middle], "similar-ns")
+			b.ReportMetric(similar[middle]/bare[middle], "times-get")
+			b.ReportMetric(similar[middle]/all[middle], "times-gets")
 		})
 	}
 }

@@ -107,6 +107,8 @@ func (r *superRuns) write(ctx context.Context, w *writer, step func(string)) err
 		return err
 	}
 	w.sum.featureBits = featureBits(r.count)
+	w.sum.filterBlocks = filterBlocks(r.count)
+	filter := filterWriter{w: w}
 	var number uint64 // of the row before
 	for n := 0; len(all) > 0; n++ {
 		if n%4096 == 0 {
@@ -122,10 +124,16 @@ func (r *superRuns) write(ctx context.Context, w *writer, step func(string)) err
 			if err := w.addFeature(number, rec[12:12+keySize]); err != nil {
 				return err
 			}
+			if err := filter.add(number); err != nil {
+				return err
+			}
 		}
 		if err := all.advance(); err != nil {
 			return err
 		}
+	}
+	if err := filter.finish(); err != nil {
+		return err
 	}
 	return w.endGroup()
 }

@@ -74,7 +74,7 @@ func FuzzGeneration(f *testing.F) {
 		for i := range packs[0].Entries {
 			e := &packs[0].Entries[i]
 			s := new(scratch)
-			n, err := g.similar(&e.Features, s)
+			n, err := g.similar(&e.Features, s, superFeatures+1)
 			for _, l := range s.found[:n] {
 				if err == nil && l.loc != truth[l.id][0] {
 					t.Errorf("similar to %s: %s at %+v", e.ID.Short(), l.id.Short(), l.loc)

@@ -21,7 +21,7 @@ import (
 
 // generationVersion is what this program writes and reads. Another one is not an
 // error: the cache is rebuilt.
-const generationVersion = 2
+const generationVersion = 3
 
 // errVersion: the generation is sound, but another gpdedup's. Readers pass over it
 // and the next builder replaces it.
@@ -33,6 +33,7 @@ const (
 	packsBucket     = "packs"
 	fragmentsBucket = "fragments"
 	featuresBucket  = "features"
+	filterBucket    = "filter"
 	metaBucket      = "meta"
 	versionKey      = "version"
 	completeKey     = "complete"
@@ -48,11 +49,12 @@ type summary struct {
 	fragments uint32
 	span      uint32 // fragment ordinals are below it
 
-	featureRows uint64
-	featureBits uint8 // high bits of a number that name its group
+	featureRows  uint64
+	featureBits  uint8 // high bits of a number that name its group
+	filterBlocks uint32
 }
 
-const summarySize = 4 + 8 + 4 + 4 + 4 + 8 + 1
+const summarySize = 4 + 8 + 4 + 4 + 4 + 8 + 1 + 4
 
 func (s *summary) encode() []byte {
 	b := binary.LittleEndian.AppendUint32(make([]byte, 0, summarySize+checksumLen), s.salt)
@@ -62,6 +64,7 @@ func (s *summary) encode() []byte {
 	b = binary.LittleEndian.AppendUint32(b, s.span)
 	b = binary.LittleEndian.AppendUint64(b, s.featureRows)
 	b = append(b, s.featureBits)
+	b = binary.LittleEndian.AppendUint32(b, s.filterBlocks)
 	return sealRow(s.salt, []byte(completeKey), b)
 }
 
@@ -80,6 +83,7 @@ func decodeSummary(row []byte) (s summary, err error) {
 	s.span = binary.LittleEndian.Uint32(b[20:])
 	s.featureRows = binary.LittleEndian.Uint64(b[24:])
 	s.featureBits = b[32]
+	s.filterBlocks = binary.LittleEndian.Uint32(b[33:])
 	return s, nil
 }
 
@@ -93,6 +97,7 @@ type generation struct {
 	packs    page
 	frags    page
 	features page
+	filter   [][]byte    // segments, in the mapping
 	listed   []uint32    // by fragment ordinal: position in the View's listing plus one; 0 is dead
 	broken   atomic.Bool // a reader found damage: a miss from then on
 }
@@ -211,7 +216,7 @@ func (g *generation) readRoots(root uint64) (err error) {
 	}
 	size := uint64(len(g.tree.data))
 	if g.entries*recordSize > size || uint64(g.packRows)*packRow > size || uint64(g.fragments)*fragmentRow > size ||
-		g.featureRows*featureRowSize > size || g.featureBits > maxFeatureBits {
+		g.featureRows*featureRowSize > size || g.featureBits > maxFeatureBits || uint64(g.filterBlocks)*filterBlock > size {
 		return fmt.Errorf("%w: %d entries do not fit in %d bytes", errDamaged, g.entries, size)
 	}
 	if g.chunks, err = g.tree.bucket(top, chunksBucket); err != nil {
@@ -223,8 +228,10 @@ func (g *generation) readRoots(root uint64) (err error) {
 	if g.frags, err = g.tree.bucket(top, fragmentsBucket); err != nil {
 		return err
 	}
-	g.features, err = g.tree.bucket(top, featuresBucket)
-	return err
+	if g.features, err = g.tree.bucket(top, featuresBucket); err != nil {
+		return err
+	}
+	return g.readFilter(top)
 }
 
 func (g *generation) name() string { return filepath.Base(g.path) }

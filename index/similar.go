@@ -44,21 +44,28 @@ func (v *View) Similar(sf [superFeatures]uint64, usable func(pack digest.ID) boo
 		if g.broken.Load() {
 			continue
 		}
-		n, err := g.similar(&sf, s)
-		if err != nil {
-			v.fail(g, err)
-			continue
-		}
-		for i := range s.found[:n] {
-			offer(&s.found[i])
+		// A chunk that shares all of them is the best that g has, unless its pack is not
+		// usable.
+		for _, enough := range []int{superFeatures, superFeatures + 1} {
+			n, err := g.similar(&sf, s, enough)
+			if err != nil {
+				v.fail(g, err)
+				break
+			}
+			for i := range s.found[:n] {
+				offer(&s.found[i])
+			}
+			if n == 0 || s.found[n-1].shared < enough || best.shared == superFeatures {
+				break
+			}
 		}
 	}
 	return best.id, best.loc, best.shared > 0
 }
 
 // similar collects in s.found the live chunks of g that share super-features, at most
-// three, and returns how many there are.
-func (g *generation) similar(sf *[superFeatures]uint64, s *scratch) (n int, err error) {
+// three, and returns how many there are. It ends with one that shares enough.
+func (g *generation) similar(sf *[superFeatures]uint64, s *scratch, enough int) (n int, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer catchFault(&err)
 	if g.featureRows == 0 {
@@ -67,20 +74,28 @@ func (g *generation) similar(sf *[superFeatures]uint64, s *scratch) (n int, err 
 	var keys [superFeatures][keySize]byte
 	distinct := keys[:0]
 	for i, super := range sf {
-		key, found, err := g.findFeature(featureNumber(g.salt, i, super), s)
+		number := featureNumber(g.salt, i, super)
+		if may, err := g.mayHave(number); err != nil {
+			return 0, err
+		} else if !may {
+			continue
+		}
+		row, found, err := g.findFeature(number, s)
 		if err != nil {
 			return 0, err
 		}
-		if found && !slices.Contains(distinct, [keySize]byte(key)) {
-			distinct = append(distinct, [keySize]byte(key))
+		if !found || slices.Contains(distinct, [keySize]byte(row)) {
+			continue
 		}
-	}
-	for i := range distinct {
+		distinct = append(distinct, [keySize]byte(row))
 		l := &s.found[n]
-		if ok, err := g.resolve(&distinct[i], sf, l, s); err != nil {
+		if ok, err := g.resolve(&distinct[len(distinct)-1], sf, l, s); err != nil {
 			return 0, err
 		} else if ok {
 			n++
+			if l.shared >= enough {
+				break
+			}
 		}
 	}
 	return n, nil

@@ -58,7 +58,7 @@ func newWriter(path string, salt uint32) (w *writer, err error) {
 	version := binary.LittleEndian.AppendUint32(nil, generationVersion)
 	err = db.Update(func(tx *bbolt.Tx) error {
 		var errs []error
-		for _, name := range []string{chunksBucket, packsBucket, fragmentsBucket, featuresBucket, metaBucket} {
+		for _, name := range []string{chunksBucket, packsBucket, fragmentsBucket, featuresBucket, filterBucket, metaBucket} {
 			_, err := tx.CreateBucket([]byte(name))
 			errs = append(errs, err)
 		}

@@ -82,6 +82,9 @@ func (p *Process) openStream(ctx context.Context, configPath, operation, path st
 	if err != nil {
 		return nil, repo.Name{}, fmt.Errorf("%s: %w", p.command, err)
 	}
+	// One of hundreds of processes: the setup hook of this host has just read all that
+	// it takes to open the repository.
+	c.reuse = true
 	s, err := p.openWith(ctx, c, operation)
 	return s, name, err
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
+	"github.com/gpdedup/gpdedup/storage/target"
 )
 
 // Config is what the YAML file says that gpbackup is given. What it leaves open is
@@ -33,6 +34,20 @@ type Config struct {
 	KeepWrapping bool
 	LogFile      string
 	LogLevel     slog.Level
+	Replica      *Replica // nil: none
+	// Target says how to get at the storage; its secrets are there after ReadSecrets.
+	Target     target.Options
+	references references
+	// reuse lets what this host read to open the repository before do again.
+	reuse bool
+}
+
+// Replica says to which repository replicate_backup copies. gpbackup knows options of one
+// value only, so what there is to say of the replica stands in a file like this one. A
+// mapping in this file is understood too; a file that has one is of no use to gpbackup.
+type Replica struct {
+	Path   string  // of its file; or
+	Config *Config // what the mapping says
 }
 
 // maxConfig bounds the file in bytes.
@@ -130,33 +145,63 @@ func parseConfig(data []byte, names ...string) (*Config, error) {
 	}
 	// The options come last, whatever the order, because the executable's name
 	// decides which are known.
+	return c, c.parseOptions(given, "options", append(names, injected...))
+}
+
+// parseOptions reads a mapping of options; others are not looked at.
+func (c *Config) parseOptions(given *yaml.Node, where string, others []string) error {
 	if given.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("line %d: options is not a list of 'name: value'", given.Line)
+		return fmt.Errorf("line %d: %s is not a list of 'name: value'", given.Line, where)
 	}
-	err = eachPair(given, "options: ", func(key, value *yaml.Node) error {
+	prefix := ""
+	if where == replicaOption {
+		prefix = "replica: "
+	}
+	err := eachPair(given, where+": ", func(key, value *yaml.Node) error {
+		if key.Value == replicaOption && where != replicaOption {
+			return c.parseReplica(value)
+		}
 		text, err := scalar(value)
 		if err != nil {
-			return fmt.Errorf("line %d: option %s: %w", value.Line, key.Value, err)
+			return fmt.Errorf("line %d: %soption %s: %w", value.Line, prefix, key.Value, err)
 		}
 		set := options[key.Value]
 		switch {
 		case set != nil && text != "":
 			if err := set(c, text); err != nil {
-				return fmt.Errorf("line %d: option %s: %w", value.Line, key.Value, err)
+				return fmt.Errorf("line %d: %soption %s: %w", value.Line, prefix, key.Value, err)
 			}
-		case set == nil && !slices.Contains(injected, key.Value) && !slices.Contains(names, key.Value):
-			return fmt.Errorf("line %d: unknown option %q: known are %s", key.Line, key.Value, knownOptions())
+		case set == nil && !slices.Contains(others, key.Value):
+			return fmt.Errorf("line %d: %sunknown option %q: known are %s", key.Line, prefix, key.Value, knownOptions())
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return c, oneSecret(c.Secret, "key_file", "password_file", "password_command", "")
+	return oneSecret(c.Secret, "key_file", "password_file", "password_command", "")
+}
+
+const replicaOption = "replica"
+
+// parseReplica reads the option replica: the path of a file, or a mapping of options.
+func (c *Config) parseReplica(value *yaml.Node) error {
+	if value.Kind == yaml.MappingNode {
+		c.Replica = &Replica{Config: &Config{}}
+		return c.Replica.Config.parseOptions(value, replicaOption, nil)
+	}
+	text, err := scalar(value)
+	if err == nil && text != "" {
+		c.Replica, err = &Replica{Path: text}, absolute(text)
+	}
+	if err != nil {
+		return fmt.Errorf("line %d: option %s: %w", value.Line, replicaOption, err)
+	}
+	return nil
 }
 
 func knownOptions() string {
-	var known []string
+	known := []string{replicaOption}
 	for name := range options {
 		known = append(known, name)
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -40,7 +41,7 @@ options:
 		Namespace: "0x10", CacheDir: "/cache", Compression: compress.Off, Concurrency: 2,
 		LogFile: "/log", LogLevel: slog.LevelDebug, KeepWrapping: true,
 	}
-	if *c != want {
+	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got  %+v\nwant %+v", *c, want)
 	}
 }
@@ -60,7 +61,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"options:\n  repository: {a: b}\n", "single value"},
 		{"options:\n  repository: [a]\n", "single value"},
 		{"options:\n  ? [a]\n  : b\n", "name is expected"},
-		{"options:\n  repositroy: /a\n", "known are cache_dir, compression, concurrency, delta, key_file, log_file, log_level, namespace, password_command, password_file, repository, transcode"},
+		{"options:\n  repositroy: /a\n", "known are access_key_id, ca_file, cache_dir, compression, concurrency, delta, endpoint, key_file, limit_download, limit_upload, log_file, log_level, namespace, password_command, password_file, path_style, patience, region, replica, repository, secret_access_key, session_token, storage_class, transcode"},
 		{"options:\n  other_plugin: secret\n", "unknown option"},
 		{"options:\n  repository: here\n", "not an absolute path"},
 		{"options:\n  repository: ~/here\n", "not an absolute path"},
@@ -74,6 +75,12 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"options:\n  concurrency: 0\n", "concurrency"},
 		{"options:\n  transcode: maybe\n", `"maybe" is not on or off`},
 		{"options:\n  key_file: /a\n  password_file: /b\n", "both key_file and password_file"},
+		{"options:\n  replica: there.yaml\n", "not an absolute path"},
+		{"options:\n  replica: [a]\n", "single value"},
+		{"options:\n  replica:\n    repository: here\n", "not an absolute path"},
+		{"options:\n  replica:\n    pgport: 1\n", "replica: unknown option"},
+		{"options:\n  replica:\n    replica: /there.yaml\n", "unknown option"},
+		{"options:\n  replica:\n    key_file: /a\n    password_file: /b\n", "both key_file and password_file"},
 	} {
 		if c, err := parseConfig([]byte(x.text), "gpdedup"); err == nil || !strings.Contains(err.Error(), x.says) {
 			t.Errorf("%q: got %+v, error %v; want one with %q", x.text, c, err, x.says)
@@ -138,7 +145,7 @@ func TestComplete(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || c != x.want {
+		if err != nil || !reflect.DeepEqual(c, x.want) {
 			t.Errorf("%s: %v\ngot  %+v\nwant %+v", x.name, err, c, x.want)
 		}
 	}

@@ -52,6 +52,11 @@ func (c *Config) Complete(getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
+	if err := c.ReadSecrets(getenv); err != nil {
+		return err
+	}
+	// What the file leaves open is the environment's, as everywhere.
+	c.Target.Fill(target.Environment(getenv))
 	if c.Repository == "" {
 		return usagef("the configuration names no repository: the option repository is missing")
 	}
@@ -68,7 +73,14 @@ func (c *Config) Complete(getenv func(string) string) error {
 
 // Open opens the repository for "read", "write" or "gc". version is the program's.
 func (c *Config) Open(ctx context.Context, operation, version string, log *slog.Logger) (*repo.Repo, error) {
-	st, err := target.Open(c.Repository)
+	o := c.Target
+	o.Requests = c.Concurrency
+	if log != nil {
+		o.Notify = func(op, key string, attempt int, err error) {
+			log.Warn("storage fails, will try again", "operation", op, "key", key, "attempt", attempt, "error", err)
+		}
+	}
+	st, err := target.OpenWith(c.Repository, o)
 	if errors.Is(err, storage.ErrNotExist) {
 		return nil, repo.WithHint(fmt.Errorf("open repository: %s: %w: no such directory", c.Repository, repo.ErrNotRepository),
 			"is the location right on this host, and the file system that it lies on mounted? To make a new one: gpdedup repo init")
@@ -78,7 +90,7 @@ func (c *Config) Open(ctx context.Context, operation, version string, log *slog.
 	}
 	r, err := repo.Open(ctx, st, operation, repo.Options{
 		Secret: c.Secret, CacheDir: c.CacheDir, Compression: c.Compression, Delta: c.Delta, Concurrency: c.Concurrency,
-		Version: version, Log: log,
+		Version: version, Log: log, Reuse: c.reuse,
 	})
 	if err != nil {
 		return nil, errors.Join(err, st.Close())

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/storage"
 	"github.com/gpdedup/gpdedup/storage/target"
 )
 
@@ -39,7 +40,7 @@ func ExitCode(err error) int {
 		return ExitRepository
 	case is(repo.ErrUsage, target.ErrLocation):
 		return ExitUsage
-	case is(repo.ErrNotRepository, repo.ErrWrongKey):
+	case is(repo.ErrNotRepository, repo.ErrWrongKey, storage.ErrNoPlace):
 		return ExitRepository
 	case is(repo.ErrConflict, repo.ErrDeleted):
 		return ExitConflict

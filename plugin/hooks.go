@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/gpdedup/gpdedup/storage"
 )
 
 // Hook is what gpbackup says when it calls a setup or cleanup command: for the
@@ -48,9 +50,9 @@ func (p *Process) SetupForBackup(ctx context.Context, h Hook) error {
 	}
 	defer s.Close()
 	// An hour into the backup is a bad time to learn that nothing can be written.
-	if st, ok := s.Storage().(interface {
+	if st, ok := storage.As[interface {
 		CheckWritable(ctx context.Context) error
-	}); ok {
+	}](s.Storage()); ok {
 		if err := st.CheckWritable(ctx); err != nil {
 			return fmt.Errorf("%s: %w", p.command, err)
 		}
@@ -131,7 +133,12 @@ func (p *Process) startRefresh(configPath string) error {
 // RefreshIndex brings this host's index cache up to date. Of several at once one
 // does the work.
 func (p *Process) RefreshIndex(ctx context.Context, configPath string) error {
-	s, err := p.open(ctx, configPath, "read")
+	c, err := p.configure(configPath)
+	if err != nil {
+		return err
+	}
+	c.reuse = true // the hook that started us has just read it
+	s, err := p.openWith(ctx, c, "read")
 	if err != nil {
 		return err
 	}

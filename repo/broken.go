@@ -1,5 +1,12 @@
 package repo
 
+import (
+	"context"
+
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+)
+
 // broken removes rules of the protocol between writers and collectors, one by one,
 // for the tests that show that each is needed: see sim_broken_test.go. The zero
 // value, which is all that anything else ever has, is correct.
@@ -54,3 +61,47 @@ type broken struct {
 	mergeDropCondemned bool // entries of condemned packs that are still there are dropped
 	mergePutLast       bool // inputs go before the merged fragment comes
 }
+
+// brokenStatFirst asks for the packs before gc/ is listed.
+func (r *Repo) brokenStatFirst(ctx context.Context, packs []digest.ID) (map[digest.ID]bool, error) {
+	if !r.broken.writeStatFirst {
+		return nil, nil
+	}
+	return r.unsafePacks(ctx, &gcState{}, packs)
+}
+
+// brokenLook takes out of what a look found, and of the packs it is about to ask
+// for, what a removed rule would have put there.
+func (r *Repo) brokenLook(gc *gcState, m *manifest.Manifest, packs []digest.ID) []digest.ID {
+	if r.broken.writeNoCondemned {
+		clear(gc.packs)
+	}
+	if r.broken.writeIgnoreTombstone {
+		clear(gc.tombstones)
+		clear(gc.roots)
+	}
+	if !r.broken.writeLookAtOwn {
+		return packs
+	}
+	seen := make(map[digest.ID]bool)
+	var rows []digest.ID
+	for i := range m.Table.Rows {
+		if at := m.Table.Rows[i].Pack; at != manifest.InlinePack && !seen[m.Table.Packs[at].ID] {
+			seen[m.Table.Packs[at].ID] = true
+			rows = append(rows, m.Table.Packs[at].ID)
+		}
+	}
+	return rows
+}
+
+// brokenBad is what a look makes of the packs that are not safe.
+func (r *Repo) brokenBad(gc *gcState, bad, early map[digest.ID]bool) map[digest.ID]bool {
+	for id, there := range bad {
+		if !there && !gc.packs[id] && (r.broken.writeNoStat || r.broken.writeStatFirst && !isIn(early, id)) {
+			delete(bad, id)
+		}
+	}
+	return bad
+}
+
+func isIn(m map[digest.ID]bool, id digest.ID) bool { _, ok := m[id]; return ok }

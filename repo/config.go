@@ -11,6 +11,7 @@ import (
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage"
 )
 
 const (
@@ -28,6 +29,25 @@ type Config struct {
 	Encryption string    `json:"encryption"` // "aes-256-gcm" or "none"
 	Chunks     Chunks    `json:"chunks"`
 	DeltaDepth uint8     `json:"delta_depth,omitempty"` // longest chain of bases; absent: defaultDeltaDepth
+	Target     *Target   `json:"target,omitempty"`      // of a bucket; nil: nobody looked, or a directory
+}
+
+// Target is what init's probe found of the storage.
+type Target struct {
+	Probed         time.Time `json:"probed"`
+	ConditionalPut bool      `json:"conditional_put"` // of racing writers of one name one wins
+	CRC32C         bool      `json:"crc32c"`          // the storage verifies this checksum
+}
+
+// traits are what the storage is told to go by.
+func (t *Target) traits() storage.Traits {
+	known := func(b bool) storage.Support {
+		if b {
+			return storage.Yes
+		}
+		return storage.No
+	}
+	return storage.Traits{ConditionalPut: known(t.ConditionalPut), CRC32C: known(t.CRC32C)}
 }
 
 // defaultDeltaDepth balances what thirty days of scattered changes take against how

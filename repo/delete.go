@@ -74,19 +74,26 @@ func (r *Repo) Undelete(ctx context.Context, name Name) error {
 	if err != nil {
 		return fmt.Errorf("undelete %s: %w", name.Group, err)
 	}
+	if r.broken.undeleteLookFirst {
+		err = r.lookAtRoot(ctx, name, before)
+	}
 	if err := r.st.Delete(ctx, name.tombstoneKey()); err != nil {
 		return fmt.Errorf("undelete %s: %w", name.Group, err)
 	}
 	// From here on a collector that reads tombstones spares the root. One that
 	// read them before has put a condemned list that names it before that, so the
 	// look, which comes after the tombstone is gone, sees that list.
-	err = r.lookAtRoot(ctx, name, before)
+	if !r.broken.undeleteNoLook && !r.broken.undeleteLookFirst {
+		err = r.lookAtRoot(ctx, name, before)
+	}
 	if err == nil {
 		return nil
 	}
 	final := isDamage(err) || errors.Is(err, errRootGoes) || errors.Is(err, ErrDeleted)
 	// Also when the caller has given up: what a collector is removing must not look alive.
-	if again := r.Delete(context.WithoutCancel(ctx), name); again != nil {
+	if r.broken.undeleteNoPutBack {
+		err = fmt.Errorf("undelete %s: %w", name.Group, err)
+	} else if again := r.Delete(context.WithoutCancel(ctx), name); again != nil {
 		err = errors.Join(err, again)
 	}
 	if !final {

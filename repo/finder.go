@@ -29,19 +29,38 @@ type finder struct {
 // first, a condemned list could come, take effect and go between the two, and a
 // fragment that names packs long gone would count.
 func (r *Repo) newFinder(ctx context.Context, prev *previous, packs *packSet) (*finder, error) {
+	f := &finder{r: r, ctx: ctx, prev: prev, packs: packs}
+	if r.broken.writeIndexFirst {
+		if err := f.openView(); err != nil {
+			return nil, err
+		}
+	}
 	gc, err := r.lookGC(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f := &finder{r: r, ctx: ctx, gc: gc, prev: prev, packs: packs}
-	listed, err := r.listFragments(ctx)
-	if err != nil {
-		return nil, err
+	if r.broken.writeHitCondemned {
+		clear(gc.packs)
 	}
-	if f.view, err = r.cache.View(ctx, listed, r.loadFragment); err != nil {
-		return nil, fmt.Errorf("open index: %w", err)
+	f.gc = gc
+	if f.view == nil {
+		if err := f.openView(); err != nil {
+			return nil, err
+		}
 	}
 	return f, nil
+}
+
+// openView lists index/ and opens a view of what it lists.
+func (f *finder) openView() error {
+	listed, err := f.r.listFragments(f.ctx)
+	if err != nil {
+		return err
+	}
+	if f.view, err = f.r.cache.View(f.ctx, listed, f.r.loadFragment); err != nil {
+		return fmt.Errorf("open index: %w", err)
+	}
+	return nil
 }
 
 func (f *finder) close() { _ = f.view.Close() } // read-only
@@ -87,6 +106,9 @@ func (f *finder) findInIndex(id digest.ID, depth int) (place, bool) {
 		// A delta whose base has no location is no hit, or a collector that
 		// counts on nobody needing the base would be wrong.
 		b, ok := f.findInIndex(loc.Base, depth-1)
+		if !ok && f.r.broken.writeHitBaseless {
+			b, ok = place{id: loc.Base, slot: f.packs.slot(loc.Pack, seal.Header{}), offset: loc.Offset, stored: loc.Stored, raw: loc.Raw}, true
+		}
 		if !ok || b.depth >= loc.Depth {
 			return place{}, false
 		}
@@ -109,6 +131,9 @@ func (f *finder) usableRow(t *manifest.Table, c *manifest.Chunk) bool {
 func (f *finder) usablePack(id digest.ID) bool {
 	if f.gc.packs[id] {
 		return false
+	}
+	if f.r.broken.writeTrustPrevious {
+		return true
 	}
 	ask, asked := f.present.Load(id)
 	if !asked {

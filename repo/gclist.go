@@ -113,10 +113,13 @@ func (r *Repo) tryLookGC(ctx context.Context) (*gcState, error) {
 		packs: map[digest.ID]bool{}, roots: map[string]bool{},
 		lost: map[digest.ID]bool{}, tombstones: map[string]bool{}, deleted: map[string]time.Time{},
 	}
+	var marks []string
 	err := r.st.List(ctx, gcPrefix, func(info storage.Info) error {
 		if root, ok := strings.CutPrefix(info.Key, tombstonePrefix); ok {
 			g.tombstones[root] = true
 			g.deleted[root] = info.ModTime
+		} else if id, ok := strings.CutPrefix(info.Key, markPrefix); ok {
+			marks = append(marks, id)
 		} else if lost := strings.HasPrefix(info.Key, lostPrefix); lost || strings.HasPrefix(info.Key, condemnedPrefix) {
 			g.files = append(g.files, gcFile{key: info.Key, at: info.ModTime, lost: lost})
 		}
@@ -124,6 +127,9 @@ func (r *Repo) tryLookGC(ctx context.Context) (*gcState, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look at gc/: %w", err)
+	}
+	if err := r.confirmMark(ctx, marks); err != nil {
+		return nil, err
 	}
 	slices.SortFunc(g.files, func(a, b gcFile) int { return strings.Compare(a.key, b.key) })
 	for i := range g.files {

@@ -24,10 +24,15 @@ import (
 //
 // packs are those that the stream needs: referenced, its own, or holding a base.
 func (r *Repo) look(ctx context.Context, name Name, m *manifest.Manifest, packs []digest.ID) error {
+	absentEarly, err := r.brokenStatFirst(ctx, packs)
+	if err != nil {
+		return err
+	}
 	gc, err := r.lookGC(ctx)
 	if err != nil {
 		return err
 	}
+	packs = r.brokenLook(gc, m, packs)
 	if gc.tombstones[name.root()] || gc.roots[name.root()] {
 		return ErrDeleted
 	}
@@ -35,6 +40,9 @@ func (r *Repo) look(ctx context.Context, name Name, m *manifest.Manifest, packs 
 	// delete a pack and then its condemned list, and would be missed by asking in
 	// the other order.
 	bad, err := r.unsafePacks(ctx, gc, packs)
+	if r.broken != (broken{}) {
+		bad = r.brokenBad(gc, bad, absentEarly)
+	}
 	if err != nil || len(bad) == 0 {
 		return err
 	}
@@ -100,7 +108,7 @@ type relocation struct {
 	found   locations
 	safe    map[safeKey]bool // chunks already looked for in the index
 	present map[digest.ID]bool
-	done    map[digest.ID]bool
+	done    map[digest.ID]int // chunks that were copied: how deep they lie now
 	builder *pack.Builder
 	written []index.Pack
 }
@@ -108,7 +116,7 @@ type relocation struct {
 func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, bad map[digest.ID]bool) error {
 	l := &relocation{
 		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
-		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]bool),
+		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]int),
 	}
 	defer l.fetcher.close()
 	// First which chunks, with their bases, are concerned; then where the index
@@ -117,8 +125,13 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	err := l.fetcher.eachTable(ctx, m, func(t *manifest.Table) error {
 		for _, rows := range [2][]manifest.Chunk{t.Rows, t.Bases} {
 			for i := range rows {
-				if c := &rows[i]; c.Pack != manifest.InlinePack && l.isBad(t.Packs[c.Pack].ID) {
-					concerned[c.ID] = true
+				for c := &rows[i]; ; c = &t.Bases[c.Base-1] {
+					if c.Pack != manifest.InlinePack && l.isBad(t.Packs[c.Pack].ID) {
+						concerned[c.ID], concerned[rows[i].ID] = true, true
+					}
+					if c.Base == 0 {
+						break // depth falls, so this ends
+					}
 				}
 			}
 		}
@@ -132,7 +145,7 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	}
 	err = l.fetcher.eachTable(ctx, m, func(t *manifest.Table) error {
 		for i := range t.Rows {
-			if err := l.settle(ctx, t, &t.Rows[i]); err != nil {
+			if err := l.settle(ctx, t, &t.Rows[i], index.MaxDepth+1); err != nil {
 				return err
 			}
 		}
@@ -144,7 +157,7 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	if len(l.written) == 0 {
+	if len(l.written) == 0 || r.broken.writeCopyUnnamed {
 		return nil
 	}
 	// The manifest's hints stay as they are; the fragment is how the copies are found.
@@ -163,21 +176,34 @@ func (l *relocation) isBad(id digest.ID) bool {
 	return bad
 }
 
-// settle makes sure that a chunk, and before it its base, has a safe location.
-func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk) error {
-	if c.Base != 0 {
-		if err := l.settle(ctx, t, &t.Bases[c.Base-1]); err != nil {
+// settle makes sure that a chunk has a safe location that lies less deep than below. If it
+// stays where the manifest says, or is copied as it is there, its base needs one first. A
+// chunk that a collector has encoded anew may have one that does not need that base, which
+// may be gone for good.
+func (l *relocation) settle(ctx context.Context, t *manifest.Table, c *manifest.Chunk, below int) error {
+	key := safeKey{c.ID, below}
+	moves := c.Pack != manifest.InlinePack && l.isBad(t.Packs[c.Pack].ID)
+	if depth, copied := l.done[c.ID]; moves && (copied && depth < below || l.safeInIndex(ctx, key)) {
+		return nil
+	}
+	if c.Base != 0 && !l.r.broken.writeBaseless {
+		if err := l.settle(ctx, t, &t.Bases[c.Base-1], int(c.Depth)); err != nil {
+			// Where the chunk stays its base is gone, but it may be elsewhere too: so it is
+			// when a stream is stored again that was never acknowledged, and lost its bases.
+			if isDamage(err) && l.safeInIndex(ctx, key) {
+				return nil
+			}
 			return err
 		}
 	}
-	if c.Pack == manifest.InlinePack || !l.isBad(t.Packs[c.Pack].ID) || l.done[c.ID] {
+	if !moves {
 		return nil
 	}
-	l.done[c.ID] = true
-	if l.safeInIndex(ctx, safeKey{c.ID, index.MaxDepth + 1}) {
-		return nil
+	if err := l.copyOut(ctx, t.Packs[c.Pack], c, t); err != nil {
+		return err
 	}
-	return l.copyOut(ctx, t.Packs[c.Pack], c, t)
+	l.done[c.ID] = int(c.Depth)
+	return nil
 }
 
 // safeInIndex reports whether the index has the chunk in a pack that is there and
@@ -189,10 +215,11 @@ func (l *relocation) safeInIndex(ctx context.Context, key safeKey) bool {
 	for _, loc := range l.found[key.id] {
 		// A base lies less deep than what needs it, so two chunks never vouch for
 		// each other.
-		if int(loc.Depth) >= key.below || l.gc.packs[loc.Pack] || l.isBad(loc.Pack) || !l.isPresent(ctx, loc.Pack) {
+		condemned := (l.gc.packs[loc.Pack] || l.isBad(loc.Pack)) && !l.r.broken.writeCountCondemned
+		if int(loc.Depth) >= key.below || condemned || !l.isPresent(ctx, loc.Pack) {
 			continue
 		}
-		if loc.Encoding != index.Delta || l.safeInIndex(ctx, safeKey{loc.Base, int(loc.Depth)}) {
+		if loc.Encoding != index.Delta || l.r.broken.writeBaseless || l.safeInIndex(ctx, safeKey{loc.Base, int(loc.Depth)}) {
 			l.safe[key] = true
 			return true
 		}

@@ -73,6 +73,7 @@ const (
 	lostPrefix      = "gc/lost/"
 	indexPrefix     = "index/"
 	packPrefix      = "packs/"
+	probePrefix     = "probe/" // what probes of the storage leave where nothing may be deleted
 )
 
 // root is what is deleted together: a timestamp, one version of a named stream,

@@ -238,7 +238,15 @@ func (p *packer) finish() (*manifest.Manifest, error) {
 	// A stream of one small pack needs no fragment: its next backup finds the
 	// chunks through this manifest, and prune folds the pack into the index.
 	small := p.finished == 1 && p.fragments == 0 && p.putSum <= int64(p.w.r.opts.Limits.SmallPack)
-	if err := p.settle(!small); err != nil {
+	if small {
+		p.w.nameOwn = func() error { // when the packer's context has ended
+			_, err := p.w.r.putFragment(p.w.ctx, p.durable)
+			return err
+		}
+	}
+	if p.w.r.broken.writeManifestFirst {
+		p.w.late = func() error { return p.settle(!small) }
+	} else if err := p.settle(!small); err != nil {
 		return nil, err
 	}
 	p.w.stats.Chunks = p.list.total
@@ -291,7 +299,7 @@ func (p *packer) checkpoint() error {
 	}
 	p.checkpoints++
 	p.uncovered = 0
-	return p.w.r.look(p.ctx, p.w.name, m, p.w.packs.ids())
+	return p.w.look(m)
 }
 
 // abort waits for what is on its way, after the context has ended.

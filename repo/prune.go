@@ -31,6 +31,9 @@ type PruneOptions struct {
 	MaxUnused float64
 	// RepackSmall merges small packs, in the order of the newest manifests.
 	RepackSmall bool
+	// Exclusive says that nobody else is at work: what processes that died left in the
+	// storage goes whatever its age.
+	Exclusive bool
 	// DryRun reports what would be done and changes nothing.
 	DryRun bool
 	// Deadline, if not zero, is from when nothing new is begun.
@@ -75,6 +78,8 @@ type PruneReport struct {
 	MergedFragments int `json:"merged_fragments"`
 	RemovedLists    int `json:"removed_lists"`
 
+	RemovedTemporaries int `json:"removed_temporaries"` // of processes that died
+
 	BytesRead int64 `json:"bytes_read"` // of packs, to copy chunks
 
 	LostChunks  int      `json:"lost_chunks"` // newly marked lost
@@ -108,7 +113,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions) (*PruneReport, error) 
 	c.roots.locate = c.locate
 	c.cat.Broken = catalog.Broken{
 		CountCondemned: r.broken.collectCountCondemned, CountUnnamed: r.broken.collectCountUnnamed,
-		CountBaseless: r.broken.collectCountBaseless, IgnoreBases: r.broken.collectIgnoreBases,
+		CountBaseless: r.broken.collectCountBaseless, IgnoreBases: r.broken.collectIgnoreBases || r.broken.collectHintBases,
 	}
 	err := c.run(ctx)
 	if errors.Is(err, errDeadline) {

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,12 @@ type Options struct {
 	Version     string         // of the program, recorded in manifests
 	Log         *slog.Logger   // nil: silent
 	Limits      Limits
+
+	// Reuse lets a repository on a storage where requests cost be opened with what
+	// an earlier process on this host read, up to an hour ago: no request at all.
+	// Whoever sets it must write with Write and read with Stream and Restore, which
+	// notice what is out of date.
+	Reuse bool
 }
 
 // Limits are the sizes that decide how streams are laid out. A zero field takes
@@ -88,8 +95,10 @@ type Repo struct {
 	buffers  buffers
 	broken   broken // rules left out, by tests
 
-	mu    sync.Mutex
-	lists map[string]*gcList // condemned and lost lists already read; they are write-once
+	mu           sync.Mutex
+	lists        map[string]*gcList // condemned and lost lists already read; they are write-once
+	opened       *opening           // nil: nothing of what is in use may be out of date
+	configObject []byte
 }
 
 // Config returns what the repository's config says.
@@ -103,6 +112,14 @@ type InitOptions struct {
 	Secret    Secret // zero: no encryption
 	ChunkSize int    // mean, in bytes; 0: DefaultChunkSize
 	Now       time.Time
+	// ChunkerFrom, if not nil, is a repository whose chunk names, cut points and chunk
+	// sizes the new one shares, so that chunks can be copied between them as they are.
+	// Either both are encrypted or neither is.
+	ChunkerFrom *Repo
+	Target      *Target // what a probe found of the storage; nil: a directory
+	// Pause waits before config is read again where the storage cannot keep two of
+	// them apart; nil is a timer.
+	Pause func(ctx context.Context, d time.Duration) error
 
 	ring *seal.Ring // nil: a fresh one
 }
@@ -115,20 +132,11 @@ func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, erro
 	} else if !errors.Is(err, storage.ErrNotExist) {
 		return nil, fmt.Errorf("init repository: %w", err)
 	}
-	if o.ChunkSize == 0 {
-		o.ChunkSize = DefaultChunkSize
-	}
-	chunks, err := ChunksFor(o.ChunkSize)
+	chunks, ring, depth, err := o.chunker()
 	if err != nil {
 		return nil, err
 	}
-	ring := o.ring
-	if ring == nil {
-		if ring, err = seal.NewRing(nil); err != nil {
-			return nil, err
-		}
-	}
-	c := &Config{ID: newID(), Created: o.Now.UTC().Truncate(time.Second), Encryption: encryptionAES, Chunks: chunks, DeltaDepth: defaultDeltaDepth}
+	c := &Config{ID: newID(), Created: o.Now.UTC().Truncate(time.Second), Encryption: encryptionAES, Chunks: chunks, DeltaDepth: depth, Target: o.Target}
 	if o.Secret.IsZero() {
 		c.Encryption = encryptionNone
 	}
@@ -143,11 +151,80 @@ func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, erro
 	if object, err = c.marshal(seal.NewKeys(c.ID, ring, c.Encrypted())); err != nil {
 		return nil, err
 	}
-	if err := st.Put(ctx, configKey, object); err != nil {
-		_ = st.Delete(context.WithoutCancel(ctx), slotPrefix+name) // so that the place is empty again
+	if err := putConfig(ctx, st, c, object, o.Pause); err != nil {
+		// So that the place is empty again.
+		_ = st.Delete(context.WithoutCancel(ctx), slotPrefix+name)
+		if c.Target != nil {
+			_ = st.Delete(context.WithoutCancel(ctx), markKey(c.ID))
+		}
 		return nil, fmt.Errorf("init repository: %w", err)
 	}
 	return c, nil
+}
+
+// chunker returns where the new repository cuts, its key ring, and how long its
+// chains of bases become.
+func (o InitOptions) chunker() (Chunks, *seal.Ring, uint8, error) {
+	if from := o.ChunkerFrom; from != nil {
+		if o.ChunkSize != 0 {
+			return Chunks{}, nil, 0, fmt.Errorf("init repository: %w: the size of chunks comes from %s and cannot be another", ErrUsage, from.st.Location())
+		}
+		// In a repository without encryption the ring lies in the open, and with it
+		// what names the chunks of the other one and authenticates its config.
+		if from.config.Encrypted() == o.Secret.IsZero() {
+			return Chunks{}, nil, 0, WithHint(fmt.Errorf("init repository: %w: of two repositories that share chunk names either both are encrypted or neither is", ErrUsage),
+				"make it without sharing; then what is copied to it is cut anew")
+		}
+		ring, err := from.keys.NewRing()
+		return from.config.Chunks, ring, from.config.DeltaDepth, err
+	}
+	if o.ChunkSize == 0 {
+		o.ChunkSize = DefaultChunkSize
+	}
+	chunks, err := ChunksFor(o.ChunkSize)
+	if err != nil || o.ring != nil {
+		return chunks, o.ring, defaultDeltaDepth, err
+	}
+	ring, err := seal.NewRing(nil)
+	return chunks, ring, defaultDeltaDepth, err
+}
+
+// settleTime is how long init waits where two of them may both have put their config:
+// the one that was overtaken sees the other's afterwards.
+const settleTime = 5 * time.Second
+
+// putConfig puts what makes a repository of the place.
+func putConfig(ctx context.Context, st storage.Storage, c *Config, object []byte, pause func(context.Context, time.Duration) error) error {
+	if c.Target != nil {
+		// Before config, so that whoever can open the repository finds the mark.
+		if err := st.Put(ctx, markKey(c.ID), nil); err != nil {
+			return err
+		}
+	}
+	if err := st.Put(ctx, configKey, object); err != nil {
+		return err
+	}
+	if c.Target == nil || c.Target.ConditionalPut {
+		return nil
+	}
+	if pause == nil {
+		pause = func(ctx context.Context, d time.Duration) error {
+			select {
+			case <-time.After(d):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	if err := pause(ctx, settleTime); err != nil {
+		return err
+	}
+	now, err := st.Get(ctx, configKey, configLimit)
+	if err == nil && !bytes.Equal(now, object) {
+		err = fmt.Errorf("%w: somebody else made a repository there at the same moment", ErrUsage)
+	}
+	return err
 }
 
 // Open opens the repository for the given operation: "read", "write" or "gc".
@@ -165,27 +242,23 @@ func Open(ctx context.Context, st storage.Storage, operation string, o Options) 
 	if o.Compression == "" {
 		o.Compression = compress.Fastest
 	}
-	object, err := st.Get(ctx, configKey, configLimit)
-	if errors.Is(err, storage.ErrNotExist) {
-		return nil, noConfig(ctx, st)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open repository: %w", err)
-	}
 	r := &Repo{st: st, opts: o, log: o.Log, lists: make(map[string]*gcList)}
-	if r.config, err = parseConfig(object); err != nil {
-		return nil, fmt.Errorf("open repository: %s: config: %w", st.Location(), err)
+	from := newOpening(st, o, time.Now(), o.Log)
+	err := r.open(ctx, from, operation)
+	if err != nil && from.used && ctx.Err() == nil {
+		// What this host remembers is out of date, or damaged, or not ours.
+		from.forget()
+		err = r.open(ctx, from, operation)
 	}
-	ring, err := openRing(ctx, st, r.config, o.Secret)
 	if err != nil {
-		return nil, fmt.Errorf("open repository: %s: %w", st.Location(), err)
+		return nil, err
 	}
-	r.keys = seal.NewKeys(r.config.ID, ring, r.config.Encrypted())
-	if err := authenticate(object, r.keys); err != nil {
-		return nil, fmt.Errorf("open repository: %s: %w", st.Location(), err)
+	if err := from.keep(time.Now()); err != nil {
+		o.Log.Warn("what was read to open the repository will be read again", "error", err)
 	}
-	if err := checkFeatures(ctx, st, operation); err != nil {
-		return nil, fmt.Errorf("open repository: %s: %w", st.Location(), err)
+	r.opened = from
+	if traited, ok := storage.As[storage.Traited](st); ok && r.config.Target != nil {
+		traited.SetTraits(r.config.Target.traits())
 	}
 	if r.enc, err = compress.NewEncoder(o.Compression, o.Concurrency); err != nil {
 		return nil, err
@@ -204,6 +277,33 @@ func Open(ctx context.Context, st storage.Storage, operation string, o Options) 
 	}
 	r.cacheDir = dir
 	return r, nil
+}
+
+// open reads what it takes to open the repository.
+func (r *Repo) open(ctx context.Context, st *opening, operation string) error {
+	object, err := st.Get(ctx, configKey, configLimit)
+	if errors.Is(err, storage.ErrNotExist) {
+		return noConfig(ctx, st.Storage)
+	}
+	if err != nil {
+		return fmt.Errorf("open repository: %w", err)
+	}
+	r.configObject = object
+	if r.config, err = parseConfig(object); err != nil {
+		return fmt.Errorf("open repository: %s: config: %w", st.Location(), err)
+	}
+	ring, err := openRing(ctx, st, r.config, r.opts.Secret)
+	if err != nil {
+		return fmt.Errorf("open repository: %s: %w", st.Location(), err)
+	}
+	r.keys = seal.NewKeys(r.config.ID, ring, r.config.Encrypted())
+	if err := authenticate(object, r.keys); err != nil {
+		return fmt.Errorf("open repository: %s: %w", st.Location(), err)
+	}
+	if err := checkFeatures(ctx, st, operation); err != nil {
+		return fmt.Errorf("open repository: %s: %w", st.Location(), err)
+	}
+	return nil
 }
 
 // noConfig says what is to be made of a place without a config. A repository that has
@@ -233,6 +333,12 @@ func checkFeatures(ctx context.Context, st storage.Storage, operation string) er
 	known, ok := knownFeatures[operation]
 	if !ok {
 		return fmt.Errorf("unknown operation %q", operation)
+	}
+	// First whether there are features at all, which is the same for all operations:
+	// there hardly ever are, and then it is all that has to be asked.
+	operations, err := st.Children(ctx, "features/")
+	if err != nil || !slices.ContainsFunc(operations, func(c storage.Child) bool { return c.Name == operation }) {
+		return err
 	}
 	children, err := st.Children(ctx, "features/"+operation+"/")
 	if err != nil {

@@ -47,17 +47,41 @@ func (r *Repo) stream(ctx context.Context, name Name, deleted bool) (*manifest.M
 	if err := name.Validate(); err != nil {
 		return nil, err
 	}
-	if !deleted {
-		switch _, err := r.st.Stat(ctx, name.tombstoneKey()); {
-		case err == nil:
-			return nil, fmt.Errorf("%s: %w", name, ErrDeleted)
-		case !errors.Is(err, storage.ErrNotExist):
-			return nil, err
-		}
+	m, err := r.readUndeleted(ctx, name, deleted)
+	if err == nil || errors.Is(err, ErrDeleted) {
+		return m, err
 	}
-	m, err := r.readManifest(ctx, name.Key())
+	// Nothing there, or nothing that opens: or is it another repository by now?
+	if stale := r.confirm(ctx); stale != nil && ctx.Err() == nil {
+		return nil, stale
+	}
 	if errors.Is(err, storage.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w (namespace %s)", name, ErrNoStream, name.Namespace)
+	}
+	return nil, err
+}
+
+// readUndeleted asks for the tombstone beside the manifest, not before it: where
+// every answer takes its time, that is half of the time until a restore begins.
+func (r *Repo) readUndeleted(ctx context.Context, name Name, deleted bool) (*manifest.Manifest, error) {
+	tombstone := make(chan error, 1)
+	if deleted {
+		tombstone <- nil
+	} else {
+		go func() {
+			_, err := r.st.Stat(ctx, name.tombstoneKey())
+			switch {
+			case err == nil:
+				err = fmt.Errorf("%s: %w", name, ErrDeleted)
+			case errors.Is(err, storage.ErrNotExist):
+				err = nil
+			}
+			tombstone <- err
+		}()
+	}
+	m, err := r.readManifest(ctx, name.Key())
+	if refused := <-tombstone; refused != nil {
+		return nil, refused
 	}
 	return m, err
 }

@@ -151,6 +151,9 @@ func (x *rootReader) read(ctx context.Context, key rootKey, mu *sync.Mutex, mark
 		sawLeaf(leaf)
 	}
 	list.rows = append(list.rows, rowIDs(&m.Table)...)
+	if x.r.broken.collectHintBases {
+		list.rows = append(list.rows, rowIDs(&manifest.Table{Rows: m.Table.Bases})...)
+	}
 	x.log.addManifest(key, list)
 	mark(list.rows)
 	return nil

@@ -31,11 +31,15 @@ type RootStats struct {
 	Deleted   bool      `json:"deleted,omitempty"`
 	Time      time.Time `json:"time"` // of the newest stream, by the storage's clock
 	Streams   int       `json:"streams"`
-	Logical   uint64    `json:"logical_bytes"`     // what a restore gives
-	New       uint64    `json:"new_bytes"`         // of it, what the repository did not have
-	Delta     uint64    `json:"delta_bytes"`       // of the new, what was stored as deltas against similar chunks
-	Stored    uint64    `json:"stored_bytes"`      // what was put for it: packs, fragments, manifests
-	Damaged   int       `json:"damaged_manifests"` // that could not be read, and are not counted
+	Logical   uint64    `json:"logical_bytes"` // what a restore gives
+	New       uint64    `json:"new_bytes"`     // of it, what the repository did not have
+	Delta     uint64    `json:"delta_bytes"`   // of the new, what was stored as deltas against similar chunks
+	Stored    uint64    `json:"stored_bytes"`  // what was put for it: packs, fragments, manifests
+
+	NewChunks   uint64 `json:"new_chunks"`   // that the repository did not have
+	DeltaChunks uint64 `json:"delta_chunks"` // of the new, stored as deltas
+
+	Damaged int `json:"damaged_manifests"` // that could not be read, and are not counted
 }
 
 // StatsReport is what Stats returns.
@@ -139,6 +143,8 @@ func (r *Repo) Stats(ctx context.Context, o StatsOptions) (*StatsReport, error) 
 			s.Logical += m.Length
 			s.New += m.Stats.NewRaw
 			s.Delta += m.Stats.DeltaRaw
+			s.NewChunks += m.Stats.NewChunks
+			s.DeltaChunks += m.Stats.DeltaChunks
 			report.DeltaStored += m.Stats.DeltaStored
 			report.BaseRead += m.Stats.BaseRead
 			s.Stored += m.Stats.NewStored + uint64(item.Bytes)
@@ -169,7 +175,7 @@ func objectKind(key string) string {
 	for prefix, kind := range map[string]string{
 		packPrefix: "pack", indexPrefix: "index fragment", slotPrefix: "key slot", "features/": "feature",
 		tombstonePrefix: "tombstone", condemnedPrefix: "condemned list", lostPrefix: "list of lost chunks",
-		"wal/": "WAL object",
+		"wal/": "WAL object", markPrefix: "mark", probePrefix: "probe",
 	} {
 		if strings.HasPrefix(key, prefix) {
 			return kind

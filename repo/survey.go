@@ -81,7 +81,7 @@ func (c *collector) survey(ctx context.Context, deleting func(root string) bool)
 		for id := range c.lost {
 			again = again || !lostBefore[id]
 		}
-		if !again {
+		if !again || c.r.broken.collectIgnore404 {
 			return c.markLost(all)
 		}
 		lostBefore = c.lost
@@ -251,7 +251,7 @@ func (c *collector) listManifests(ctx context.Context, deleting func(string) boo
 	c.doomed = slices.DeleteFunc(c.doomed, func(info storage.Info) bool {
 		name, _, _ := parseKey(info.Key)
 		root := name.root()
-		if dies[root] && !c.tombstones[root] {
+		if dies[root] && !c.tombstones[root] && !c.r.broken.collectTombstonesFirst {
 			if err = c.readTombstone(ctx, root); err == nil {
 				c.tombstones[root] = true
 			} else if isUnusable(err) && ctx.Err() == nil {

@@ -204,6 +204,9 @@ const keepMarks = 30 * 24 * time.Hour
 
 // tidy removes lists, tombstones and checkpoints that have done their work.
 func (c *collector) tidy(ctx context.Context) error {
+	if err := c.tidyTemporaries(ctx); err != nil {
+		return err
+	}
 	if err := c.tidyCheckpoints(ctx); err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ import (
 // WriteOptions say what is known about a stream beside its bytes.
 type WriteOptions struct {
 	Origin manifest.Origin
+	// Source is what the stream is a copy of; nil: of nothing.
+	Source *manifest.Source
 	// Wrapping is asked at the end of the stream what was around its bytes, and how
 	// many of the last were not inside. nil: nothing was.
 	Wrapping func() (as manifest.Wrapping, tail uint64)
@@ -75,6 +77,8 @@ type writer struct {
 	started time.Time
 	packs   *packSet
 	stats   manifest.Stats
+	nameOwn func() error // names the pack of a small stream in a fragment; nil: none
+	late    func() error // see broken.writeManifestFirst
 }
 
 // inlineTrial is how many bytes of a stream are looked at before anything is
@@ -171,7 +175,7 @@ func (r *Repo) verifyPayload(payload []byte, encoding index.Encoding, raw []byte
 // whether everything the stream needs will stay.
 func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 	w.stats.Milliseconds = time.Since(w.started).Milliseconds()
-	m.Kind, m.Origin, m.Stats = manifest.Stream, w.o.Origin, w.stats
+	m.Kind, m.Origin, m.Stats, m.Source = manifest.Stream, w.o.Origin, w.stats, w.o.Source
 	if w.o.Wrapping != nil {
 		m.Wrapping, m.Tail = w.o.Wrapping()
 	}
@@ -187,7 +191,15 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 	report := WriteReport{Length: m.Length, Stats: m.Stats, ManifestBytes: int64(len(object))}
 	// All packs and fragments are acknowledged by now, so whoever sees the
 	// manifest can read the stream.
+	if w.r.broken.writeLookFirst {
+		if err := w.r.look(w.ctx, w.name, m, w.packs.ids()); err != nil {
+			return report, err
+		}
+	}
 	err = w.r.st.Put(w.ctx, w.key, object)
+	if w.late != nil {
+		err = cmp.Or(err, w.late())
+	}
 	if errors.Is(err, storage.ErrExists) {
 		// What is deleted is no conflict: there is nothing left to disagree with.
 		if deleted, err := w.r.Deleted(w.ctx, w.name); err != nil || deleted {
@@ -202,18 +214,48 @@ func (w *writer) publish(m *manifest.Manifest) (WriteReport, error) {
 			return report, &ConflictError{Name: w.name, Stored: existing.Origin, Incoming: m.Origin}
 		}
 		report.AlreadyStored = true
+		if w.r.broken.writeAgainNoLook {
+			return report, nil
+		}
 		// Its writer may have died before its own look, so the look is ours now,
 		// and it is about the packs which that manifest names.
 		packs, err := w.r.packsOf(w.ctx, existing)
 		if err != nil {
 			return report, err
 		}
-		return report, w.r.look(w.ctx, w.name, existing, packs)
+		err = w.r.look(w.ctx, w.name, existing, packs)
+		if err != nil && isDamage(err) && w.nameOwn != nil && w.ctx.Err() == nil {
+			// What the stored stream has lost, this one has just brought, in a pack that
+			// no fragment names yet: only what the index has is another location.
+			if err := w.nameOwn(); err != nil {
+				return report, err
+			}
+			err = w.r.look(w.ctx, w.name, existing, packs)
+		}
+		return report, w.meanwhile(err)
 	}
 	if err != nil {
 		return report, err
 	}
-	return report, w.r.look(w.ctx, w.name, m, w.packs.ids())
+	if w.r.broken.writeNoLook || w.r.broken.writeLookFirst {
+		return report, nil
+	}
+	return report, w.look(m)
+}
+
+// look is the repository's look at what this stream needs.
+func (w *writer) look(m *manifest.Manifest) error {
+	return w.meanwhile(w.r.look(w.ctx, w.name, m, w.packs.ids()))
+}
+
+// meanwhile says of what a look finds gone that it is no damage: it went while the stream
+// came, and comes again with it.
+func (w *writer) meanwhile(err error) error {
+	if err != nil && isDamage(err) && w.ctx.Err() == nil {
+		return WithHint(fmt.Errorf("what it has in common with other streams was removed meanwhile: %v", err),
+			"store it again: what is missing is then stored anew")
+	}
+	return err
 }
 
 func (r *Repo) sealManifest(key string, m *manifest.Manifest) ([]byte, error) {

@@ -28,6 +28,9 @@ type Meter struct {
 // NewMeter wraps st. Closing the Meter closes st.
 func NewMeter(st Storage) *Meter { return &Meter{Storage: st} }
 
+// Unwrap returns the storage below.
+func (m *Meter) Unwrap() Storage { return m.Storage }
+
 // Usage returns the counts so far.
 func (m *Meter) Usage() Usage {
 	return Usage{

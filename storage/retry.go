@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,15 @@ type Policy struct {
 	Attempts int           // tries in all, the first included; 5
 	First    time.Duration // pause before the second try, doubled for each further one; 200 ms
 	Max      time.Duration // longest pause; 10 s
+
+	// Patience is how long operations are tried while not one of them succeeds;
+	// zero sets no limit. So a process whose storage is gone ends, however many
+	// operations it has still to make. Greeting is the same before the first success,
+	// when a wrong address is as likely as a storage that is away; zero: Patience.
+	Patience, Greeting time.Duration
+
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
 
 	// Sleep pauses for d or until ctx ends, and then returns its error. It is a
 	// field so that tests need not wait; nil is a timer.
@@ -30,13 +40,14 @@ type Policy struct {
 // of the caller's context is seen by looking at that context.
 func IsPermanent(err error) bool {
 	for _, p := range []error{
-		ErrNotExist, ErrExists, ErrShort, ErrTooLong, ErrInvalidKey, ErrReadOnly, ErrNoSpace,
+		ErrNotExist, ErrExists, ErrShort, ErrTooLong, ErrInvalidKey, ErrReadOnly, ErrNoSpace, ErrDenied, ErrNoPlace,
 	} {
 		if errors.Is(err, p) {
 			return true
 		}
 	}
-	return false
+	var says interface{ Permanent() bool }
+	return errors.As(err, &says) && says.Permanent()
 }
 
 // NewRetry wraps st so that operations that failed for a reason that may pass are
@@ -59,6 +70,12 @@ func NewRetry(st Storage, p Policy) Storage {
 	if p.Sleep == nil {
 		p.Sleep = sleep
 	}
+	if p.Greeting <= 0 {
+		p.Greeting = p.Patience
+	}
+	if p.Now == nil {
+		p.Now = time.Now
+	}
 	return &retry{Storage: st, policy: p}
 }
 
@@ -66,17 +83,39 @@ func NewRetry(st Storage, p Policy) Storage {
 type retry struct {
 	Storage
 	policy Policy
+	good   atomic.Pointer[time.Time] // when an operation last succeeded; nil: never
+}
+
+// Unwrap returns the storage below.
+func (r *retry) Unwrap() Storage { return r.Storage }
+
+// spent reports whether an operation that began at start has been tried for as long
+// as the policy wants.
+func (r *retry) spent(start time.Time) bool {
+	patience, since := r.policy.Greeting, start
+	if good := r.good.Load(); good != nil {
+		patience = r.policy.Patience
+		if good.After(since) {
+			since = *good
+		}
+	}
+	return patience > 0 && r.policy.Now().Sub(since) >= patience
 }
 
 // do runs f until it succeeds, fails permanently, ctx ends, or the attempts are
 // used up.
 func (r *retry) do(ctx context.Context, op, key string, f func() error) error {
+	start := r.policy.Now()
 	for attempt := 1; ; attempt++ {
 		err := f()
+		if err == nil || errors.Is(err, ErrNotExist) {
+			now := r.policy.Now()
+			r.good.Store(&now)
+		}
 		if err == nil || IsPermanent(err) || ctx.Err() != nil {
 			return err
 		}
-		if attempt == r.policy.Attempts {
+		if attempt == r.policy.Attempts || r.spent(start) {
 			if attempt > 1 {
 				err = fmt.Errorf("%w (tried %d times)", err, attempt)
 			}

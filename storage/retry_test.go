@@ -220,3 +220,43 @@ func TestMeter(t *testing.T) {
 		t.Errorf("usage %+v\nwant %+v", got, want)
 	}
 }
+
+func TestRetryPatience(t *testing.T) {
+	now := time.Unix(0, 0)
+	policy := storage.Policy{
+		Attempts: 1000, First: time.Second, Max: time.Second, Patience: time.Minute, Greeting: 10 * time.Second,
+		Now:   func() time.Time { return now },
+		Sleep: func(_ context.Context, d time.Duration) error { now = now.Add(time.Second); return nil },
+	}
+	inner := mem.New()
+	st := storage.NewRetry(inner, policy)
+	tries := func() int {
+		before := inner.Counts()["put"]
+		if err := st.Put(t.Context(), "a", nil); !errors.Is(err, errPasses) {
+			t.Fatal(err)
+		}
+		return inner.Counts()["put"] - before
+	}
+	inner.SetHook(func(string, string) mem.Fault { return mem.Fault{Before: errPasses} })
+	if n := tries(); n != 11 {
+		t.Errorf("before anything succeeded: %d tries in ten seconds", n)
+	}
+	inner.SetHook(nil)
+	if _, err := st.Stat(t.Context(), "absent"); !errors.Is(err, storage.ErrNotExist) {
+		t.Fatal(err) // an answer all the same
+	}
+	inner.SetHook(func(string, string) mem.Fault { return mem.Fault{Before: errPasses} })
+	if n := tries(); n != 61 {
+		t.Errorf("afterwards: %d tries in a minute", n)
+	}
+	// Each operation may begin again, but not forget that others succeed meanwhile.
+	if n := tries(); n != 61 {
+		t.Errorf("the next: %d tries", n)
+	}
+	if m, ok := storage.As[*mem.Store](storage.NewMeter(st)); !ok || m != inner {
+		t.Error("As does not find the storage below its wrappers")
+	}
+	if _, ok := storage.As[interface{ Nothing() }](st); ok {
+		t.Error("As finds what is not there")
+	}
+}

@@ -47,6 +47,10 @@ var (
 	ErrReadOnly = errors.New("storage is read-only")
 	// ErrNoSpace: the storage is full, or a quota is reached.
 	ErrNoSpace = errors.New("no space left")
+	// ErrDenied: the storage refuses what was asked, whoever asks again.
+	ErrDenied = errors.New("the storage refuses")
+	// ErrNoPlace: what should hold the objects, a bucket, is not there.
+	ErrNoPlace = errors.New("no such place")
 )
 
 // Info describes a stored object. ModTime is the storage's own clock at the time

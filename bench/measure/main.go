@@ -51,7 +51,10 @@ const (
 )
 
 // topics are what --only chooses from, in the order of the report.
-var topics = []string{"small", "memory", "speed"}
+var topics = []string{"small", "memory", "speed", "s3"}
+
+// usual are those that are measured if nothing is said. A bucket has a section of its own.
+var usual = []string{"small", "memory", "speed"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -82,7 +85,7 @@ func parse(args []string) (settings, error) {
 	f.StringVar(&set.output, "output", "", "file for the section; standard output if nothing is said")
 	f.StringVar(&set.update, "update", "", "Markdown file whose section between the markers is replaced")
 	f.StringVar(&set.dir, "dir", "", "where the temporary directory is made: the file system that is measured")
-	only := f.String("only", strings.Join(topics, ","), "what to measure")
+	only := f.String("only", strings.Join(usual, ","), "what to measure; s3, a bucket next to a directory, has a section of its own")
 	f.IntVar(&set.rounds, "rounds", 5, "how often each thing is measured")
 	f.IntVar(&set.smallRounds, "small-rounds", 40, "the same for streams of 1 KB")
 	f.IntVar(&set.rows, "rows", 1_500_000, "rows of the table that speed is measured with; 155 bytes each")
@@ -112,17 +115,28 @@ func parse(args []string) (settings, error) {
 	if f.NArg() > 0 || set.rounds < 1 || set.smallRounds < 1 || set.rows < 1000 || set.bigBytes < mega || set.indexChunks < 1 {
 		return set, errors.New("rounds, rows, bytes and chunks are positive, and there are no arguments")
 	}
+	if slices.Contains(set.only, "s3") && len(set.only) > 1 {
+		return set, errors.New("s3 is measured alone: its section is another one")
+	}
 	if set.output != "" && set.update != "" {
 		return set, errors.New("--output and --update exclude each other")
 	}
 	return set, nil
 }
 
+// section names the markers that the figures go between.
+func (s *settings) section() string {
+	if slices.Contains(s.only, "s3") {
+		return "measure-s3"
+	}
+	return "measure"
+}
+
 // run measures everything and writes the section.
 func run(ctx context.Context, set settings) (err error) {
 	// Before the long work: a file without markers is found out now.
 	if set.update != "" {
-		if err := replaceSection(set.update, nil); err != nil {
+		if err := replaceSection(set.update, set.section(), nil); err != nil {
 			return err
 		}
 	}
@@ -140,7 +154,7 @@ func run(ctx context.Context, set settings) (err error) {
 	if err != nil {
 		return err
 	}
-	steps := map[string]func(context.Context) error{"small": b.small, "memory": b.memory, "speed": b.speed}
+	steps := map[string]func(context.Context) error{"small": b.small, "memory": b.memory, "speed": b.speed, "s3": b.buckets}
 	for _, topic := range topics {
 		if slices.Contains(set.only, topic) {
 			if err := steps[topic](ctx); err != nil {
@@ -156,7 +170,7 @@ func (b *bench) write() error {
 	section := b.report.markdown(b.machine())
 	switch {
 	case b.set.update != "":
-		return replaceSection(b.set.update, section)
+		return replaceSection(b.set.update, b.set.section(), section)
 	case b.set.output != "":
 		return os.WriteFile(filepath.Clean(b.set.output), section, 0o644)
 	}

@@ -142,7 +142,7 @@ func statusBytes(status []byte, field string) int64 {
 }
 
 // orphans are the processes that became our children when their parents ended.
-// There must be no other children.
+// There must be no other children, but for the S3 server.
 func orphans() (pids []int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -158,7 +158,7 @@ func orphans() (pids []int) {
 			continue
 		}
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
+		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) && !bytes.Contains(stat, []byte(" (s3server) ")) {
 			pids = append(pids, pid)
 		}
 	}

@@ -15,27 +15,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The markers that the section lies between.
-const (
-	beginMarker = "<!-- measure:begin -->\n"
-	endMarker   = "<!-- measure:end -->"
-)
-
-// replaceSection puts the section between the markers of a Markdown file. With nil it only makes sure that it could.
-func replaceSection(path string, section []byte) error {
+// replaceSection puts the section between the markers of its name in a Markdown file. With nil it only makes sure that it
+// could.
+func replaceSection(path, name string, section []byte) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := bytes.Cut(text, []byte(beginMarker))
-	_, after, closed := bytes.Cut(rest, []byte(endMarker))
+	begin, end := fmt.Appendf(nil, "<!-- %s:begin -->\n", name), fmt.Appendf(nil, "<!-- %s:end -->", name)
+	before, rest, ok := bytes.Cut(text, begin)
+	_, after, closed := bytes.Cut(rest, end)
 	if !ok || !closed {
-		return fmt.Errorf("update %s: it has no lines %q and %q", path, strings.TrimSpace(beginMarker), endMarker)
+		return fmt.Errorf("update %s: it has no lines %q and %q", path, bytes.TrimSpace(begin), end)
 	}
 	if section == nil {
 		return nil
 	}
-	return os.WriteFile(path, bytes.Join([][]byte{before, []byte(beginMarker), section, []byte(endMarker), after}, nil), 0o644)
+	return os.WriteFile(path, bytes.Join([][]byte{before, begin, section, end, after}, nil), 0o644)
 }
 
 // machine says what the figures were taken on and with, and nothing that names the machine or a path on it.

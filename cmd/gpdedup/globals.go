@@ -23,16 +23,19 @@ import (
 // its surroundings. What the flags leave open is taken from the environment, then
 // from the file of --config, then from the defaults; settle does that.
 type Globals struct {
-	Repo            string `name:"repo" group:"repository" placeholder:"LOCATION" help:"The repository: a directory. ($$GPDEDUP_REPO)"`
+	Repo            string `name:"repo" group:"repository" placeholder:"LOCATION" help:"The repository: a directory, or s3://BUCKET/PREFIX. ($$GPDEDUP_REPO)"`
 	KeyFile         string `name:"key-file" group:"repository" placeholder:"FILE" help:"File with the repository's key. ($$GPDEDUP_KEY_FILE)"`
 	PasswordFile    string `name:"password-file" group:"repository" placeholder:"FILE" help:"File whose first line is the password. ($$GPDEDUP_PASSWORD_FILE, or the password itself in $$GPDEDUP_PASSWORD)"`
 	PasswordCommand string `name:"password-command" group:"repository" placeholder:"COMMAND" help:"Shell command that prints the password. ($$GPDEDUP_PASSWORD_COMMAND)"`
 	Namespace       string `name:"namespace" group:"repository" placeholder:"NAME" help:"Which cluster the names belong to; default if nothing is said. ($$GPDEDUP_NAMESPACE)"`
 	CacheDir        string `name:"cache-dir" group:"repository" placeholder:"DIR" help:"Cache on this host; the user's cache directory if nothing is said. ($$GPDEDUP_CACHE_DIR)"`
 	Config          string `name:"config" group:"repository" placeholder:"FILE" help:"The YAML file that gpbackup is given, for whatever is not said here or in the environment."`
+	Bucket          Bucket `embed:""`
 	JSONOutput      bool   `name:"json" group:"output" help:"Report as one JSON document."`
 	Quiet           bool   `name:"quiet" short:"q" group:"output" help:"Report nothing but errors, data, and what --json asks for."`
 	Verbose         bool   `name:"verbose" short:"v" group:"output" help:"Say more, and show progress where there is no terminal."`
+
+	repoFlag, namespaceFlag string // what the command line itself says
 
 	ctx         context.Context //nolint:containedctx // of the process
 	signals     *signals
@@ -42,7 +45,11 @@ type Globals struct {
 	compression compress.Level // of --config, as are the next
 	delta       repo.DeltaMode
 	concurrency int
-	log         *slog.Logger
+	// keepWrapping has compressed streams stored as they come, unless a flag says
+	// otherwise.
+	keepWrapping bool
+	target       target.Options
+	log          *slog.Logger
 }
 
 // Context ends when the process is asked to end.
@@ -82,7 +89,7 @@ func (g *Globals) openStorage() (storage.Storage, error) {
 	if err := g.needRepo(); err != nil {
 		return nil, err
 	}
-	st, err := target.Open(g.Repo)
+	st, err := target.OpenWith(g.Repo, g.target)
 	if errors.Is(err, storage.ErrNotExist) {
 		return nil, repo.WithHint(fmt.Errorf("open repository: %s: %w: no such directory", g.Repo, repo.ErrNotRepository),
 			"is the location right, and the file system that it lies on mounted? To make a new one: gpdedup repo init")
@@ -126,8 +133,11 @@ func (g *Globals) Progress(label string, total int64) (update func(n int64), don
 	return g.progress(label, total, size.Format)
 }
 
+// showsProgress reports whether anybody sees what Progress is told.
+func (g *Globals) showsProgress() bool { return !g.Quiet && (g.screen.Terminal() || g.Verbose) }
+
 func (g *Globals) progress(label string, total int64, format func(int64) string) (update func(n int64), done func()) {
-	if g.Quiet || !g.screen.Terminal() && !g.Verbose {
+	if !g.showsProgress() {
 		return func(int64) {}, func() {}
 	}
 	return g.screen.Progress(label, total, format)
@@ -150,12 +160,17 @@ func (g *Globals) lateProgress(label string, format func(int64) string) (update 
 // settle completes the flags from the environment, the configuration file and the
 // defaults, in this order, and refuses what contradicts itself.
 func (g *Globals) settle(getenv func(string) string) error {
+	g.repoFlag, g.namespaceFlag = g.Repo, g.Namespace
 	g.secret = repo.Secret{KeyFile: g.KeyFile, PasswordFile: g.PasswordFile, PasswordCommand: g.PasswordCommand}
 	if err := oneSecret(g.secret, "--key-file", "--password-file", "--password-command", ""); err != nil {
 		return err
 	}
+	if err := g.Bucket.settle(g); err != nil {
+		return err
+	}
 	env := settings{
-		Repo: getenv("GPDEDUP_REPO"), Namespace: getenv("GPDEDUP_NAMESPACE"), CacheDir: getenv("GPDEDUP_CACHE_DIR"),
+		Target: target.Environment(getenv),
+		Repo:   getenv("GPDEDUP_REPO"), Namespace: getenv("GPDEDUP_NAMESPACE"), CacheDir: getenv("GPDEDUP_CACHE_DIR"),
 		Secret: repo.Secret{
 			KeyFile: getenv("GPDEDUP_KEY_FILE"), Password: getenv("GPDEDUP_PASSWORD"),
 			PasswordFile: getenv("GPDEDUP_PASSWORD_FILE"), PasswordCommand: getenv("GPDEDUP_PASSWORD_COMMAND"),
@@ -169,13 +184,17 @@ func (g *Globals) settle(getenv func(string) string) error {
 	}
 	g.fill(env)
 	if g.Config != "" {
-		file, err := readConfig(g.Config)
+		file, err := readConfig(g.Config, getenv)
 		if err != nil {
 			return err
 		}
 		g.fill(file)
 	}
 	g.fill(settings{Namespace: "default", CacheDir: defaultCacheDir()})
+	g.target.Requests, g.target.Getenv = g.concurrency, getenv
+	g.target.Notify = func(op, key string, attempt int, err error) {
+		g.log.Warn("storage fails, will try again", "operation", op, "key", key, "attempt", attempt, "error", err)
+	}
 	return nil
 }
 
@@ -186,6 +205,8 @@ type settings struct {
 	Compression               compress.Level
 	Delta                     repo.DeltaMode
 	Concurrency               int
+	KeepWrapping              bool
+	Target                    target.Options
 }
 
 // fill takes what is still open from s. The ways to give the key count as one.
@@ -207,9 +228,11 @@ func (g *Globals) fill(s settings) {
 	if g.delta == "" {
 		g.delta = s.Delta
 	}
+	g.keepWrapping = g.keepWrapping || s.KeepWrapping
 	if g.concurrency == 0 {
 		g.concurrency = s.Concurrency
 	}
+	g.target.Fill(s.Target)
 }
 
 // oneSecret refuses a secret that is given in more than one way, by their names.

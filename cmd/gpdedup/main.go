@@ -111,6 +111,9 @@ func newParser(cli *CLI) (*kong.Kong, error) {
 		kong.Description("A deduplicating repository for backups, and gpbackup's plugin to it."),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "repository", Title: "The repository (flags go before the environment, that before --config):"},
+			{Key: "source", Title: "The other repository:"},
+			{Key: "target", Title: "The repository to copy to:"},
+			{Key: "bucket", Title: "Its storage, if that is a bucket (with the keys of the environment, the shared files or --config):"},
 			{Key: "output", Title: "Output:"},
 		}),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),

@@ -30,6 +30,8 @@ type pluginCLI struct {
 	DeleteBackup     deleteBackup  `cmd:"" name:"delete_backup" help:"Delete a backup."`
 	ListDirectory    listDirectory `cmd:"" name:"list_directory" help:"List the timestamps, or what is stored of one."`
 	DeleteDirectory  deleteDir     `cmd:"" name:"delete_directory" help:"Delete the backup that a directory is named for."`
+	ReplicateBackup  replicate     `cmd:"" name:"replicate_backup" help:"Copy a backup to the replica that the configuration names."`
+	DeleteReplica    deleteReplica `cmd:"" name:"delete_replica" help:"Delete a backup in the replica; say 'already deleted' if it is."`
 	RefreshHostIndex refreshIndex  `cmd:"" name:"refresh_index" hidden:"" help:"What setup_plugin_for_backup leaves behind."`
 }
 
@@ -62,10 +64,13 @@ type (
 		fileArgs
 		Offsets string `arg:"" help:"A file: how many ranges, and where each begins and ends."`
 	}
-	deleteBackup struct {
+	timestampArgs struct {
 		Config    string `arg:"" help:"The configuration, a YAML file."`
 		Timestamp string `arg:"" help:"The backup's timestamp, 14 digits."`
 	}
+	deleteBackup  struct{ timestampArgs }
+	replicate     struct{ timestampArgs }
+	deleteReplica struct{ timestampArgs }
 	listDirectory struct {
 		Config    string `arg:"" help:"The configuration, a YAML file."`
 		Directory string `arg:"" optional:"" help:"A path that ends with a timestamp."`
@@ -102,6 +107,10 @@ func (c *restoreSubset) Run(p pluginCall) error {
 }
 
 func (c *deleteBackup) Run(p pluginCall) error { return p.DeleteBackup(p.ctx, c.Config, c.Timestamp) }
+
+func (c *replicate) Run(p pluginCall) error { return p.ReplicateBackup(p.ctx, c.Config, c.Timestamp) }
+
+func (c *deleteReplica) Run(p pluginCall) error { return p.DeleteReplica(p.ctx, c.Config, c.Timestamp) }
 
 func (c *listDirectory) Run(p pluginCall) error {
 	return p.ListDirectory(p.ctx, c.Config, c.Directory)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/seal"
+	"github.com/gpdedup/gpdedup/storage"
 )
 
 // RepoCmd is the group gpdedup repo.
@@ -20,7 +21,9 @@ type RepoCmd struct {
 	Info  RepoInfoCmd  `cmd:"" help:"Say what a repository is."`
 	Stats RepoStatsCmd `cmd:"" help:"Say how much it holds and what that takes."`
 	Check RepoCheckCmd `cmd:"" help:"Look for damage."`
+	Copy  RepoCopyCmd  `cmd:"" help:"Copy backups, streams and WAL to another repository."`
 	Prune RepoPruneCmd `cmd:"" help:"Free the space of what was deleted."`
+	Probe RepoProbeCmd `cmd:"" help:"Find out what a storage does, before or after a repository is made there."`
 }
 
 // RepoInfoCmd is gpdedup repo info.
@@ -43,6 +46,8 @@ type infoReport struct {
 	Streams       int             `json:"streams"`
 	Namespaces    []namespaceInfo `json:"namespaces"`
 	Cache         cacheInfo       `json:"cache"`
+	Target        *repo.Target    `json:"target,omitempty"` // of a bucket: what init found
+	Weaker        []string        `json:"weaker,omitempty"` // what does not hold there
 }
 
 type chunkInfo struct {
@@ -81,7 +86,7 @@ func (RepoInfoCmd) Run(g *Globals) error {
 		FormatVersion: seal.Version, // the only one that opens
 		Chunks:        chunkInfo{c.Chunks.Mean(), c.Chunks.Min, c.Chunks.Max},
 		KeySlots:      []slotInfo{}, Namespaces: []namespaceInfo{},
-		Cache: cacheState(g.CacheDir, c.IDHex),
+		Cache: cacheState(g.CacheDir, c.IDHex), Target: c.Target, Weaker: weaker(&c, r.Storage()),
 	}
 	if err := report.addSlots(g.Context(), r); err != nil {
 		return fmt.Errorf("list key slots: %w", err)
@@ -90,6 +95,20 @@ func (RepoInfoCmd) Run(g *Globals) error {
 		return err
 	}
 	return g.Print(report, report.write)
+}
+
+// weaker says what a storage lacks that others have.
+func weaker(c *repo.Config, st storage.Storage) []string {
+	if _, ok := storage.As[storage.Traited](st); !ok {
+		return nil
+	}
+	if c.Target == nil {
+		return []string{"nobody found out whether it has conditional puts ('gpdedup repo probe' does): each put costs two requests more"}
+	}
+	if c.Target.ConditionalPut {
+		return nil
+	}
+	return []string{"no conditional put: of two writers of one name at once (two clusters of one namespace, two archivers of one WAL segment) both may believe that they won; what is put is read again"}
 }
 
 // addSlots lists the key slots, whose names say what opens them.
@@ -200,6 +219,13 @@ func (i *infoReport) write(w io.Writer) {
 	row(t, "holds", holds(i.Timestamps, i.Streams))
 	for _, n := range i.Namespaces {
 		row(t, "namespace", n.Namespace+": "+holds(n.Timestamps, n.Streams))
+	}
+	if i.Target != nil {
+		yes := map[bool]string{true: "yes", false: "no"}
+		row(t, "storage", fmt.Sprintf("conditional put %s, CRC-32C %s (found %s)", yes[i.Target.ConditionalPut], yes[i.Target.CRC32C], formatTime(i.Target.Probed)))
+	}
+	for _, w := range i.Weaker {
+		row(t, "weaker", w)
 	}
 	cache := "none"
 	if i.Cache.Exists {

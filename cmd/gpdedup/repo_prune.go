@@ -86,7 +86,7 @@ func (c *RepoPruneCmd) options(now time.Time) (repo.PruneOptions, error) {
 		Grace: repo.DefaultGrace, MinAge: repo.DefaultMinAge, MaxUnused: repo.DefaultMaxUnused,
 	}
 	if c.Exclusive {
-		o.Grace, o.MinAge, o.MaxUnused = 0, 0, 0
+		o.Grace, o.MinAge, o.MaxUnused, o.Exclusive = 0, 0, 0, true
 	}
 	if c.Grace != nil {
 		if *c.Grace < 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/wrap"
 )
 
 // StreamCmd is the group gpdedup stream.
@@ -73,6 +75,7 @@ type StreamPutCmd struct {
 	Name        string `arg:"" help:"The stream's name."`
 	Compression string `placeholder:"LEVEL" help:"off, fastest, default, better or best; fastest if nothing is said."`
 	Delta       string `placeholder:"MODE" help:"Store what distinguishes a chunk from a similar one: auto (where it pays; the default), on or off."`
+	Transcode   string `placeholder:"on|off" help:"Take gzip off a stream named .gz and zstd off one named .zst, and put it on again on the way out; on if nothing is said."`
 }
 
 // Help shows examples.
@@ -81,10 +84,16 @@ func (StreamPutCmd) Help() string {
 by the time, so they sort by age. The end of the input counts as success: where the
 program that writes it can fail, look at its exit code and delete the version.
 
+A stream named .gz or .zst is stored without its compression, so that it deduplicates,
+and must be whole. What comes back has the same content, but not the same bytes: where
+these matter, as with checksums of the file itself, give --transcode off.
+
 Examples:
 
 	pg_dump sales | gpdedup stream put sales
 	tar -C /etc -c . | gpdedup --namespace web1 stream put etc
+	gpdedup stream put sales.gz <sales.gz
+	gpdedup stream put installer.tar.gz --transcode off <installer.tar.gz
 `
 }
 
@@ -126,6 +135,10 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 			return usageError("store stream: --delta: "+err.Error(), "")
 		}
 	}
+	transcode, err := c.transcode(g)
+	if err != nil {
+		return err
+	}
 	if err := plugin.CheckOpen(plugin.Stdin); err != nil {
 		return fmt.Errorf("store stream: %w", err)
 	}
@@ -140,16 +153,27 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 		return fmt.Errorf("store stream: %w", err)
 	}
 	host, _ := os.Hostname() // only for people to read
-	update, done := g.Progress("storing "+c.Name, inputSize(os.Stdin))
-	w, err := r.Write(ctx, name, interruptible(ctx, os.Stdin), repo.WriteOptions{
+	in := interruptible(ctx, os.Stdin)
+	total := inputSize(os.Stdin)
+	var src wrapped = wrap.NewChecker(c.Name, in)
+	if transcode {
+		if wrap.Named(c.Name) {
+			total = 0 // progress counts what is inside, and nobody knows how much that is
+		}
+		src = wrap.NewReader(c.Name, in)
+	}
+	defer src.Close()
+	update, done := g.Progress("storing "+c.Name, total)
+	w, err := r.Write(ctx, name, src, repo.WriteOptions{
 		Origin:        manifest.Origin{Host: host, Command: "stream put", Version: version, Time: now},
 		Previous:      previous,
+		Wrapping:      src.Wrapping,
 		BeforePublish: func() error { return settled(ctx) },
 		Progress:      update,
 	})
 	done()
 	if err != nil {
-		return err
+		return withWrapHint(err)
 	}
 	report := putReport{
 		Namespace: g.Namespace, Name: c.Name, Version: name.Item, Bytes: w.Length,
@@ -161,6 +185,37 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 		say(out, "stored %s: %s, %s new, %s stored", name,
 			formatBytes(report.Bytes), formatBytes(report.NewBytes), formatBytes(report.StoredBytes))
 	})
+}
+
+// transcode says whether compression is taken off: by the flag, else by --config.
+func (c *StreamPutCmd) transcode(g *Globals) (bool, error) {
+	switch c.Transcode {
+	case "":
+		return !g.keepWrapping, nil
+	case "on", "off":
+		return c.Transcode == "on", nil
+	}
+	return false, usageError(fmt.Sprintf("store stream: --transcode: %q is not on or off", c.Transcode), "")
+}
+
+// wrapped is a stream that may be inside of a container. It ends with an error if the
+// container is not whole.
+type wrapped interface {
+	io.ReadCloser
+	// Wrapping says, at the end, what was taken off.
+	Wrapping() (as manifest.Wrapping, tail uint64)
+}
+
+// withWrapHint says what to do about a container that cannot be taken off.
+func withWrapHint(err error) error {
+	var broken *wrap.BrokenError
+	switch {
+	case errors.Is(err, wrap.ErrBeyond):
+		return repo.WithHint(err, "--transcode off has compressed streams stored as they come")
+	case errors.As(err, &broken):
+		return repo.WithHint(err, "see what ended the program that made it; a stream that is not compressed must not be named .gz or .zst")
+	}
+	return err
 }
 
 // settled returns an error if the process was asked to end. A signal to a whole

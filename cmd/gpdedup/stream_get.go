@@ -14,7 +14,6 @@ import (
 
 	"github.com/gpdedup/gpdedup/plugin"
 	"github.com/gpdedup/gpdedup/repo"
-	"github.com/gpdedup/gpdedup/repo/manifest"
 )
 
 // StreamGetCmd is gpdedup stream get.
@@ -27,11 +26,13 @@ type StreamGetCmd struct {
 // Help shows examples.
 func (StreamGetCmd) Help() string {
 	return `Every byte is verified before it goes out. When something is damaged, what comes out
-ends before the damage, and the exit code is 4.
+ends before the damage, and the exit code is 4. What had its compression taken off when
+it was stored is compressed again: the same content, not the same bytes.
 
 Examples:
 
 	gpdedup stream get sales | psql sales
+	gpdedup stream get sales.gz | gzip -d | psql sales
 	gpdedup stream get sales@20261121T213355.123456Z-9f3a --output sales.sql
 `
 }
@@ -63,7 +64,7 @@ func (c *StreamGetCmd) toStdout(g *Globals) error {
 	if err := checkStdout(g, c.Force); err != nil {
 		return err
 	}
-	_, _, err := c.write(g, g.Stdout())
+	_, err := c.write(g, g.Stdout())
 	return err
 }
 
@@ -82,21 +83,21 @@ func checkStdout(g *Globals, force bool) error {
 }
 
 // write writes the stream to out.
-func (c *StreamGetCmd) write(g *Globals, out io.Writer) (repo.Name, *manifest.Manifest, error) {
+func (c *StreamGetCmd) write(g *Globals, out io.Writer) (repo.Name, error) {
 	name, version, err := splitVersion(c.Stream)
 	if err != nil {
-		return repo.Name{}, nil, err
+		return repo.Name{}, err
 	}
 	r, err := g.Open("read")
 	if err != nil {
-		return repo.Name{}, nil, err
+		return repo.Name{}, err
 	}
 	defer r.Close()
 	ctx := g.Context()
 	n := repo.Name{Class: repo.Named, Namespace: g.Namespace, Group: name, Item: version}
 	if version == "" {
 		if n, err = newestVersion(ctx, r, g.Namespace, name); err != nil {
-			return n, nil, fmt.Errorf("get stream: %w", err)
+			return n, fmt.Errorf("get stream: %w", err)
 		}
 	}
 	m, err := r.Stream(ctx, n)
@@ -104,15 +105,15 @@ func (c *StreamGetCmd) write(g *Globals, out io.Writer) (repo.Name, *manifest.Ma
 		if errors.Is(err, repo.ErrNoStream) {
 			err = repo.WithHint(err, "gpdedup stream list")
 		}
-		return n, nil, fmt.Errorf("get stream: %w", err)
+		return n, fmt.Errorf("get stream: %w", err)
 	}
 	update, done := g.Progress("reading "+name, int64(m.Length))
-	err = r.RestoreManifest(ctx, m, out, repo.RestoreOptions{Progress: update})
+	err = r.RestoreManifest(ctx, m, out, repo.RestoreOptions{Compress: true, Progress: update})
 	done()
 	if err != nil {
-		return n, nil, fmt.Errorf("get stream: %s: %w", n, err)
+		return n, fmt.Errorf("get stream: %s: %w", n, err)
 	}
-	return n, m, nil
+	return n, nil
 }
 
 func newestVersion(ctx context.Context, r *repo.Repo, namespace, name string) (repo.Name, error) {
@@ -151,12 +152,13 @@ func (c *StreamGetCmd) toFile(g *Globals) (err error) {
 			_ = os.Remove(temporary)
 		}
 	}()
-	name, m, err := c.write(g, f)
+	name, err := c.write(g, f)
 	if err != nil {
 		return err
 	}
+	info, err := f.Stat()
 	// The name must not outlive a crash that the bytes do not.
-	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("get stream: %w", err)
 	}
 	if err = os.Rename(temporary, path); err != nil {
@@ -165,9 +167,9 @@ func (c *StreamGetCmd) toFile(g *Globals) (err error) {
 	if err := syncDir(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("get stream: %w", err)
 	}
-	report := getReport{Namespace: g.Namespace, Name: name.Group, Version: name.Item, Bytes: m.Length, Output: c.Output}
+	report := getReport{Namespace: g.Namespace, Name: name.Group, Version: name.Item, Bytes: uint64(info.Size()), Output: c.Output}
 	return g.Print(report, func(w io.Writer) {
-		say(w, "wrote %s to %s: %s", name, c.Output, formatBytes(m.Length))
+		say(w, "wrote %s to %s: %s", name, c.Output, formatBytes(report.Bytes))
 	})
 }
 

@@ -142,7 +142,8 @@ var defects = []defect{
 
 	{"replicate-fails", "replicate", []string{"replicate: replicate_backup succeeds"}, nil},
 	{"replicate-copies-nothing", "replicate", []string{"replicate: the replica gives the stream", "replicate: the replica gives the file"}, nil},
-	{"replicate-unknown-ok", "replicate", []string{"replicate: replicate_backup of an unknown timestamp fails"}, nil},
+	{"replicate-unknown-ok", "replicate", []string{"replicate: replicate_backup of an unknown timestamp fails", "replicate: replicate_backup of a deleted timestamp fails"}, nil},
+	{"replicate-twice-destroys", "replicate", []string{"replicate: replicate_backup a second time leaves the replica as it was"}, nil},
 	{"delete_replica-fails", "replicate", []string{"replicate: delete_replica succeeds"}, nil},
 	{"delete_replica-not-effective", "replicate", []string{"replicate: delete_replica is felt by restore_data at once", "replicate: delete_replica a second time says 'already deleted'"}, nil},
 	{"delete_replica-deletes-backup", "replicate", []string{"replicate: delete_replica leaves the backup"}, nil},

@@ -123,7 +123,7 @@ type Broken struct {
 // usable reports whether a pack can be another location of its chunks: rule 5, but for
 // the chunks' bases.
 func (c *Catalog) usable(p *Pack) bool {
-	return p.there() && (!p.Condemned || c.Broken.CountCondemned && !p.Sweep) && (p.Named > 0 || c.Broken.CountUnnamed)
+	return p.there() && (!p.Condemned || c.Broken.CountCondemned) && (p.Named > 0 || c.Broken.CountUnnamed)
 }
 
 // Reserve makes room for n copies. Room that is never used takes no memory.

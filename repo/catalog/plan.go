@@ -102,6 +102,9 @@ func (p *Plan) copy(r *row) bool {
 	if add.Delta && !p.place(add.Base, int(r.depth), -1) {
 		return false
 	}
+	if d, planned := p.depth[id]; planned && d <= int(r.depth) {
+		return true // on the way to the base
+	}
 	p.Copies = append(p.Copies, add)
 	p.depth[id] = int(r.depth) // encoded anew it lies no deeper
 	return true

@@ -63,6 +63,13 @@ func (o Origin) String() string {
 	return s + ", at " + o.Time.UTC().Format(time.RFC3339)
 }
 
+// Source says of which stream of another repository this one is a copy that was cut
+// anew. The names of its chunks are others there, so their identities cannot be compared.
+type Source struct {
+	Repository string `json:"repository"` // id
+	Identity   string `json:"identity"`   // of the stream there
+}
+
 // Stats says what storing the stream cost, in bytes and chunks.
 type Stats struct {
 	Chunks       uint64 `json:"chunks"`
@@ -94,6 +101,7 @@ type Manifest struct {
 	Identity digest.ID // see Identity
 	Origin   Origin
 	Stats    Stats
+	Source   *Source // nil: not a copy that was cut anew
 	Leaves   []Leaf
 	Table    Table
 	Inline   []byte // payloads of the chunks whose Pack is InlinePack
@@ -133,13 +141,14 @@ const (
 )
 
 type info struct {
-	Origin Origin `json:"origin"`
-	Stats  Stats  `json:"stats"`
+	Origin Origin  `json:"origin"`
+	Stats  Stats   `json:"stats"`
+	Source *Source `json:"source,omitempty"`
 }
 
 // Append appends the encoding of m to dst. It fails only if m is not valid.
 func (m *Manifest) Append(dst []byte) ([]byte, error) {
-	meta, err := json.Marshal(info{m.Origin, m.Stats})
+	meta, err := json.Marshal(info{m.Origin, m.Stats, m.Source})
 	if err != nil {
 		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
@@ -201,7 +210,7 @@ func Decode(data []byte) (*Manifest, error) {
 	if err := json.Unmarshal(meta, &about); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	m.Origin, m.Stats = about.Origin, about.Stats
+	m.Origin, m.Stats, m.Source = about.Origin, about.Stats, about.Source
 	if len(data) < 4 {
 		return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
 	}

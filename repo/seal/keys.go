@@ -145,6 +145,14 @@ func derive(context string, material ...[]byte) (out [32]byte) {
 	return out
 }
 
+// SharesNames reports whether a chunk has the same name, the same cut points and the
+// same features in both repositories.
+func (k *Keys) SharesNames(other *Keys) bool { return k.ring.Content == other.ring.Content }
+
+// NewRing returns a ring for another repository that shares names, cut points and
+// features with this one, and nothing else.
+func (k *Keys) NewRing() (*Ring, error) { return NewRing(&k.ring.Content) }
+
 // Encrypted reports whether boxes are encrypted.
 func (k *Keys) Encrypted() bool { return k.algorithm != Checksum }
 

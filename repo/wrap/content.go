@@ -19,6 +19,10 @@ type content interface {
 	close()
 }
 
+// Named reports whether a stream of that name is looked at: whether it is named .gz or
+// .zst.
+func Named(name string) bool { return wrapping(name) != manifest.Plain }
+
 // wrapping says what a stream of that name is to be.
 func wrapping(name string) manifest.Wrapping {
 	switch {

@@ -93,6 +93,11 @@ func replicateBackup(s *store, _ string, args []string) error {
 		return fmt.Errorf("replicate %s: no such backup", args[0])
 	}
 	to := &store{root: s.replica}
+	if broken("replicate-twice-destroys") {
+		if err := os.Mkdir(filepath.Join(to.root, args[0]), 0o700); errors.Is(err, fs.ErrExist) {
+			return os.RemoveAll(filepath.Join(to.root, args[0]))
+		}
+	}
 	for _, name := range names {
 		if broken("replicate-copies-nothing") {
 			break
