@@ -260,6 +260,24 @@ func restoreCommand(g *Globals, b *BaseCmd, patience string) (string, error) {
 	case g.secret.Password != "":
 		say(g.Stderr(), "gpdedup: warning: GPDEDUP_PASSWORD must be in the server's environment too")
 	}
+	if t := g.target; strings.Contains(location, "://") {
+		for _, f := range []struct{ flag, value string }{{"--endpoint", t.Endpoint}, {"--region", t.Region}, {"--ca-file", t.CAFile}} {
+			if f.value != "" && f.flag == "--ca-file" {
+				f.value = path(f.value)
+			}
+			if f.value != "" {
+				words = append(words, f.flag, f.value)
+			}
+		}
+		if t.PathStyle != nil && *t.PathStyle {
+			words = append(words, "--path-style")
+		} else if t.PathStyle != nil {
+			words = append(words, "--no-path-style")
+		}
+		if os.Getenv("AWS_ACCESS_KEY_ID") != "" || os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != "" {
+			say(g.Stderr(), "gpdedup: warning: what the AWS variables say must be in the server's environment too")
+		}
+	}
 	if g.Config != "" {
 		words = append(words, "--config", path(g.Config))
 	}

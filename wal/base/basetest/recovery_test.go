@@ -39,3 +39,21 @@ func TestPointInTime(t *testing.T) {
 		t.Errorf("list: %+v", rows)
 	}
 }
+
+// TestBucket: the same out of a bucket, just before a table is dropped.
+func TestBucket(t *testing.T) {
+	w := newBucket(t)
+	p := w.primary()
+	p.SQL(t, "CREATE TABLE a AS SELECT i FROM generate_series(1, 1000) i")
+	w.push(p, "one")
+	p.SQL(t, "INSERT INTO a VALUES (1001)")
+	when := p.SQL(t, "SELECT clock_timestamp()")
+	p.SQL(t, "DROP TABLE a")
+	w.archived(p)
+	c := w.recovered("--time", when, "--no-archive")
+	if got := c.SQL(t, "SELECT count(*) FROM a"); got != "1001" {
+		t.Errorf("%s rows", got)
+	}
+	w.run("base", "verify", "--cluster", "main")
+	w.run("base", "forget", "--cluster", "main", "--keep-last", "1")
+}

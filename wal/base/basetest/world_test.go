@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gpdedup/gpdedup/storage/s3/s3test"
 	"github.com/gpdedup/gpdedup/wal/base"
 	"github.com/gpdedup/gpdedup/wal/pgtest"
 )
@@ -70,6 +71,21 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, dir: host.Mkdir(t)}
 	w.flags = []string{"--repo", w.repository(), "--key-file", filepath.Join(w.dir, "key"), "--cache-dir", filepath.Join(w.dir, "cache")}
 	w.must(os.Mkdir(w.repository(), 0o755))
+	w.must(host.Give(w.dir))
+	w.run("repo", "init", "--chunk-size", "64KiB")
+	return w
+}
+
+// newBucket is a world whose repository is in a bucket.
+func newBucket(t *testing.T) *world {
+	t.Helper()
+	s := s3test.Start(t)
+	w := &world{T: t, dir: host.Mkdir(t)}
+	config := filepath.Join(w.dir, "gpdedup.yaml")
+	w.must(os.WriteFile(config, fmt.Appendf(nil, "executablepath: %s\noptions:\n  repository: s3://%s/base\n  endpoint: %s\n  region: %s\n"+
+		"  access_key_id: %s\n  secret_access_key: file:%s/secret\n  key_file: %s/key\n", executable, s.Bucket, s.Endpoint, s.Region, s.AccessKey, w.dir, w.dir), 0o600))
+	w.must(os.WriteFile(filepath.Join(w.dir, "secret"), []byte(s.SecretKey), 0o600))
+	w.flags = []string{"--config", config, "--cache-dir", filepath.Join(w.dir, "cache")}
 	w.must(host.Give(w.dir))
 	w.run("repo", "init", "--chunk-size", "64KiB")
 	return w
