@@ -136,6 +136,9 @@ func (c *BasePushCmd) run(g *Globals, b *BaseCmd) (err error) {
 	if o.Label == "" {
 		o.Label = base.DefaultLabel(now)
 	}
+	if err := base.CheckLabel(a, o.Label); err != nil {
+		return err
+	}
 	var total int64
 	if c.Input == "-" {
 		if err := plugin.CheckOpen(plugin.Stdin); err != nil {

@@ -130,12 +130,15 @@ func (d *directory) mkdir(dir string, mode fs.FileMode) error {
 	if d.made[dir] {
 		return nil
 	}
-	if err := os.MkdirAll(dir, mode); err != nil {
-		return err
+	// Those above that are new are entries of others.
+	for above := dir; ; above = filepath.Dir(above) {
+		d.made[above] = true
+		if _, err := os.Stat(above); above != dir && err == nil || above == filepath.Dir(above) {
+			break
+		}
 	}
-	// The one above has a new entry.
-	d.made[dir], d.made[filepath.Dir(dir)] = true, true
-	return nil
+	d.made[filepath.Dir(dir)] = true
+	return os.MkdirAll(dir, mode)
 }
 
 // path returns where a member goes.

@@ -75,12 +75,18 @@ func (i *Info) Segments() ([]wal.Name, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", repo.ErrDamaged, err)
 		}
+		if uint64(stop-start)/uint64(i.SegmentSize) > maxSegments {
+			return nil, fmt.Errorf("%w: it needs WAL from %s to %s", repo.ErrDamaged, r.Start, r.Stop)
+		}
 		for n := uint64(start) / uint64(i.SegmentSize); n <= (uint64(stop)-1)/uint64(i.SegmentSize); n++ {
 			names = append(names, wal.SegmentName(r.Timeline, n, i.SegmentSize))
 		}
 	}
 	return names, nil
 }
+
+// maxSegments bounds the WAL that a backup may need: 16 TB of segments of 16 MiB.
+const maxSegments = 1 << 20
 
 // First returns the segment from which on WAL is needed.
 func (i *Info) First() (wal.Name, error) {

@@ -43,7 +43,7 @@ type PushReport struct {
 // WAL that makes it consistent. What is broken off leaves nothing that can be seen.
 func Push(ctx context.Context, r *repo.Repo, a *wal.Archive, o PushOptions) (*PushReport, error) {
 	name := Name(a, o.Label)
-	if err := name.Validate(); err != nil {
+	if err := CheckLabel(a, o.Label); err != nil {
 		return nil, err
 	}
 	if err := free(ctx, r, name); err != nil {
@@ -76,6 +76,14 @@ func Push(ctx context.Context, r *repo.Repo, a *wal.Archive, o PushOptions) (*Pu
 // Name returns the name of the base backup of that label.
 func Name(a *wal.Archive, label string) repo.Name {
 	return repo.Name{Class: repo.Base, Namespace: a.Namespace, Group: a.Content, Item: label}
+}
+
+// CheckLabel refuses a label that no backup can have. "latest" stands for the newest one.
+func CheckLabel(a *wal.Archive, label string) error {
+	if label == "latest" || strings.ContainsFunc(label, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("%w: %q cannot be the label of a base backup", repo.ErrUsage, label)
+	}
+	return Name(a, label).Validate()
 }
 
 // free refuses a label that is in use, before the work.

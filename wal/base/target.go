@@ -169,7 +169,9 @@ func (p *Plan) alone(start, stop wal.LSN) (*Plan, error) {
 	}
 	switch p.Target.Kind {
 	case Unsaid, Latest, Immediate:
-		p.Target.Kind = Immediate
+		if p.Target.Kind == Unsaid {
+			p.Target.Kind = Immediate
+		}
 	default:
 		return nil, &GapError{b.Name.Item, segments[len(segments)-1], segments[len(segments)-1], "the archive is empty, so there is nothing behind"}
 	}
