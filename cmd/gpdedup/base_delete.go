@@ -85,7 +85,7 @@ func (c *BaseUndeleteCmd) Run(g *Globals, b *BaseCmd) error {
 	defer r.Close()
 	ctx := g.Context()
 	if err := r.Undelete(ctx, base.Name(a, c.Label)); err != nil {
-		return fmt.Errorf("base undelete: %w", err)
+		return fmt.Errorf("base undelete: %s: %w", c.Label, err)
 	}
 	backup, err := base.Open(ctx, r, a, c.Label)
 	if err != nil {

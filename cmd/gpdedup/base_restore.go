@@ -18,23 +18,24 @@ import (
 
 // BaseRestoreCmd is gpdedup base restore.
 type BaseRestoreCmd struct {
-	TargetDir string   `name:"target-dir" short:"D" placeholder:"DIR" help:"The data directory to make. It must be empty, or not be there."`
-	Tar       string   `name:"tar" placeholder:"FILE" help:"Write the tar archive to this file instead, - for standard output; nothing is set up for a recovery."`
-	Backup    string   `name:"backup" placeholder:"LABEL" help:"Begin with this base backup; the newest before the target if nothing is said."`
-	Latest    bool     `name:"latest" xor:"target" help:"Recover to the end of the WAL. So it is if no target is given, but for a backup whose WAL is kept to its own end only."`
-	Immediate bool     `name:"immediate" xor:"target" help:"Recover to where the backup is consistent, no further."`
-	Time      string   `name:"time" xor:"target" placeholder:"TIME" help:"Recover to this time: 2026-11-22 14:30:00+01, or without zone in that of this host."`
-	LSN       string   `name:"lsn" xor:"target" placeholder:"LSN" help:"Recover to this address in the WAL: 16/B374D848."`
-	Name      string   `name:"name" xor:"target" placeholder:"NAME" help:"Recover to this restore point, as pg_create_restore_point named it."`
-	XID       string   `name:"xid" xor:"target" placeholder:"XID" help:"Recover to this transaction's commit."`
-	Exclusive bool     `name:"exclusive" help:"Stop just before the target, not just after it."`
-	Timeline  string   `name:"timeline" placeholder:"TLI" help:"Follow this timeline: a number, latest (the default) or current, which is the backup's own."`
-	Action    string   `name:"target-action" enum:"promote,pause,shutdown" default:"promote" help:"What the server does at the target: take writes on a new timeline, wait for pg_wal_replay_resume(), or stop."`
-	Standby   bool     `name:"standby" help:"Make a standby, which follows the archive; primary_conninfo is yours to add."`
-	NoArchive bool     `name:"no-archive" help:"Set archive_mode to off: for a copy that is to write nothing to the archive."`
-	Mapping   []string `name:"tablespace-mapping" short:"T" placeholder:"OLD=NEW" help:"Put the tablespace that was at OLD, or has that oid, into NEW."`
-	Wait      string   `name:"patience" hidden:"" help:"Passed to wal fetch."`
-	Force     bool     `help:"Write the tar archive to standard output even if it is a terminal."`
+	TargetDir string        `name:"target-dir" short:"D" placeholder:"DIR" help:"The data directory to make. It must be empty, or not be there."`
+	Tar       string        `name:"tar" placeholder:"FILE" help:"Write the tar archive to this file instead, - for standard output; nothing is set up for a recovery."`
+	Backup    string        `name:"backup" placeholder:"LABEL" help:"Begin with this base backup; the newest before the target if nothing is said."`
+	Latest    bool          `name:"latest" xor:"target" help:"Recover to the end of the WAL. So it is if no target is given, but for a backup whose WAL is kept to its own end only."`
+	Immediate bool          `name:"immediate" xor:"target" help:"Recover to where the backup is consistent, no further."`
+	Time      string        `name:"time" xor:"target" placeholder:"TIME" help:"Recover to this time: 2026-11-22 14:30:00+01, or without zone in that of this host."`
+	LSN       string        `name:"lsn" xor:"target" placeholder:"LSN" help:"Recover to this address in the WAL: 16/B374D848."`
+	Name      string        `name:"name" xor:"target" placeholder:"NAME" help:"Recover to this restore point, as pg_create_restore_point named it."`
+	XID       string        `name:"xid" xor:"target" placeholder:"XID" help:"Recover to this transaction's commit."`
+	Exclusive bool          `name:"exclusive" help:"Stop just before the target, not just after it."`
+	Timeline  string        `name:"timeline" placeholder:"TLI" help:"Follow this timeline: a number, latest (the default) or current, which is the backup's own."`
+	Action    string        `name:"target-action" enum:"promote,pause,shutdown" default:"promote" help:"What the server does at the target: take writes on a new timeline, wait for pg_wal_replay_resume(), or stop."`
+	Standby   bool          `name:"standby" help:"Make a standby, which follows the archive; primary_conninfo is yours to add."`
+	NoArchive bool          `name:"no-archive" help:"Set archive_mode to off: for a copy that is to write nothing to the archive."`
+	Mapping   []string      `name:"tablespace-mapping" short:"T" placeholder:"OLD=NEW" help:"Put the tablespace that was at OLD, or has that oid, into NEW."`
+	Patience  time.Duration `name:"patience" default:"10s" placeholder:"TIME" help:"How long to wait for WAL that is missing among later segments: it may be on its way."`
+	Fetch     string        `name:"fetch-patience" hidden:"" help:"Passed to wal fetch as --patience."`
+	Force     bool          `help:"Write the tar archive to standard output even if it is a terminal."`
 }
 
 // Help shows examples.
@@ -110,14 +111,14 @@ func (c *BaseRestoreCmd) run(g *Globals, b *BaseCmd) error {
 			label = latest.Name.Item
 		}
 	}
-	plan, err := base.Choose(g.Context(), r, a, label, target)
+	plan, err := base.Choose(g.Context(), r, a, label, target, c.Patience)
 	if err != nil {
 		return err
 	}
 	for _, w := range plan.Warnings {
 		say(g.Stderr(), "gpdedup: warning: %s", w)
 	}
-	command, err := restoreCommand(g, b, c.Wait)
+	command, err := restoreCommand(g, b, c.Fetch)
 	if err != nil {
 		return err
 	}
@@ -201,7 +202,7 @@ func parseTime(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	for _, layout := range []string{"2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04"} {
+	for _, layout := range []string{"2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04", "2006-01-02"} {
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
 			return t, nil
 		}

@@ -55,7 +55,7 @@ func Connect(ctx context.Context, dsn string) (*Server, error) {
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, repo.WithHint(fmt.Errorf("connect to the server: %w", err),
-			"the user needs the attribute REPLICATION, and pg_hba.conf a line for the database \"replication\"")
+			"--dsn, or PGHOST, PGPORT and PGUSER, say where; the user needs the attribute REPLICATION, and pg_hba.conf a line for the database \"replication\"")
 	}
 	s := &Server{ctx: ctx, conn: conn}
 	if err := s.identify(); err != nil {

@@ -191,7 +191,7 @@ func (s *stream) step() error {
 	}
 	var b block
 	_, err := io.ReadFull(s.archive, b[:])
-	if err == io.EOF || err == nil && b.isZero() { //nolint:errorlint // of a reader
+	if err == io.EOF || err == nil && b.isZero() {
 		// Some servers leave the blocks at the end out; and what follows them is nothing.
 		return s.endArchive()
 	}
@@ -211,7 +211,7 @@ func (s *stream) endArchive() error {
 				return fmt.Errorf("%w: something follows its end", errTar)
 			}
 		}
-		if err == io.EOF { //nolint:errorlint // of a reader
+		if err == io.EOF {
 			s.archive = nil
 			return nil
 		}
@@ -244,7 +244,7 @@ func (s *stream) begin(b *block) error {
 		clear(b[157:257])
 		copy(b[100:108], "0000700\x00")
 	}
-	if name != h.name || b[156] != byte(h.kind) {
+	if name != h.name || b[156] != h.kind {
 		if err := b.setName(name, h.kind == kindDir); err != nil {
 			return err
 		}

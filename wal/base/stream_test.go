@@ -47,7 +47,7 @@ func TestStream(t *testing.T) {
 	var names []string
 	for at := int64(0); ; {
 		h, err := r.Next()
-		if err == io.EOF { //nolint:errorlint // as Next promises
+		if err == io.EOF {
 			break
 		}
 		if err != nil {

@@ -75,9 +75,14 @@ func (e *GapError) Hint() string {
 // errNotThere: a backup does not lead to the target.
 var errNotThere = errors.New("does not lead there")
 
+// lookAgain is how long to wait before the archive is looked at again.
+const lookAgain = 500 * time.Millisecond
+
 // Choose finds the backup from which a recovery gets to the target: that of the label, or
-// the newest before the target. What WAL that takes and is not there is a *GapError.
-func Choose(ctx context.Context, r *repo.Repo, a *wal.Archive, label string, t Target) (*Plan, error) {
+// the newest before the target. What WAL that takes and is not there is a *GapError, after
+// the archive was looked at again for as long as patience says: segments are archived
+// several at a time, so one may be there before those before it.
+func Choose(ctx context.Context, r *repo.Repo, a *wal.Archive, label string, t Target, patience time.Duration) (*Plan, error) {
 	list, err := List(ctx, r, a, false)
 	if err != nil {
 		return nil, err
@@ -91,6 +96,22 @@ func Choose(ctx context.Context, r *repo.Repo, a *wal.Archive, label string, t T
 	if len(list) == 0 {
 		return nil, noBackup(a)
 	}
+	for deadline := time.Now().Add(patience); ; {
+		plan, err := choose(ctx, a, list, t)
+		var gap *GapError
+		if !errors.As(err, &gap) || !time.Now().Before(deadline) {
+			return plan, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// choose chooses by what the archive has now.
+func choose(ctx context.Context, a *wal.Archive, list []Backup, t Target) (*Plan, error) {
 	survey, err := a.Survey(ctx)
 	if err != nil {
 		return nil, err

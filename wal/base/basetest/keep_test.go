@@ -49,24 +49,24 @@ func TestKeeping(t *testing.T) {
 		t.Errorf("base backup one has %s", got)
 	}
 	for _, refused := range [][]string{{"--latest"}, {"--lsn", "0/" + last[17:18] + "FFFFFF"}} {
-		said := w.fails(4, append([]string{"base", "restore", "--cluster", "main", "--backup", "one", "--target-dir", w.dir + "/none"}, refused...)...)
+		said := w.fails(4, append([]string{"base", "restore", "--cluster", "main", "--patience", "0s", "--backup", "one", "--target-dir", w.dir + "/none"}, refused...)...)
 		if !strings.Contains(said, "WAL is missing") || !strings.Contains(said, rows[2].Reach[0].Gap) {
 			t.Errorf("%v: %s", refused, said)
 		}
 	}
 	// A hole in what is needed is named before anything is written.
 	w.must(os.Remove(w.wal(between)))
-	said = w.fails(4, "base", "restore", "--cluster", "main", "--target-dir", w.dir+"/none")
+	said = w.fails(4, "base", "restore", "--cluster", "main", "--patience", "0s", "--target-dir", w.dir+"/none")
 	if _, err := os.Stat(w.dir + "/none"); err == nil || !strings.Contains(said, between) {
 		t.Errorf("a hole: %s", said)
 	}
-	w.fails(4, "base", "restore", "--cluster", "main", "--time", "2100-01-01 00:00:00Z", "--target-dir", w.dir+"/none")
+	w.fails(4, "base", "restore", "--cluster", "main", "--patience", "0s", "--time", "2100-01-01 00:00:00Z", "--target-dir", w.dir+"/none")
 	// An old server's cleanup does not take it away.
 	w.run("wal", "cleanup", "--cluster", "main", last)
 	w.run("base", "verify", "--cluster", "main", "--all")
 
 	w.run("base", "delete", "--cluster", "main", "one")
-	w.fails(3, "base", "restore", "--cluster", "main", "--backup", "one", "--target-dir", w.dir+"/none")
+	w.fails(3, "base", "restore", "--cluster", "main", "--patience", "0s", "--backup", "one", "--target-dir", w.dir+"/none")
 	w.run("base", "undelete", "--cluster", "main", "one")
 	w.run("base", "verify", "--cluster", "main", "one")
 	w.run("base", "forget", "--cluster", "main", "--keep-last", "1")

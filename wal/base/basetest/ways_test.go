@@ -67,7 +67,7 @@ func TestStandbyAndTimelines(t *testing.T) {
 	lead := p
 	for i, want := range []string{"2", "3"} {
 		s := w.restore("--standby", "--backup", "one")
-		s.Launch()
+		w.must(s.Launch())
 		lead.SQL(t, "INSERT INTO a VALUES ("+want+")")
 		w.archived(lead)
 		s.AwaitSQL(t, "SELECT max(i) FROM a", want)
@@ -203,5 +203,48 @@ func TestArchiveOnStdin(t *testing.T) {
 	}))
 	if len(open) > 0 && strings.HasSuffix(open[0], "PG_VERSION") {
 		t.Errorf("others may read %v", open)
+	}
+}
+
+// TestFromStandby: a base backup that a standby gives, of which the primary archives the
+// WAL; and with one whose WAL is included, another backup's archive.
+func TestFromStandby(t *testing.T) {
+	w := newWorld(t)
+	p := w.primary()
+	p.SQL(t, "CREATE TABLE a AS SELECT 1 AS i")
+	w.push(p, "primary", "--include-wal")
+	s := w.restore("--standby")
+	s.Configure(t, "primary_conninfo = '"+dsn(p)+"'")
+	s.Start(t)
+	p.SQL(t, "INSERT INTO a VALUES (2)")
+	s.AwaitSQL(t, "SELECT max(i) FROM a", "2") // streamed: the archive does not have it yet
+	p.SQL(t, "CHECKPOINT")
+	p.SQL(t, "SELECT pg_switch_wal()")
+	push := w.command("base", "push", "--cluster", "main", "--dsn", dsn(s), "--label", "standby")
+	var said bytes.Buffer
+	push.Stdout, push.Stderr = &said, &said
+	w.must(push.Start())
+	done := make(chan error, 1)
+	go func() { done <- push.Wait() }()
+	p.Await(t, "the backup is stored", func() bool {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err, said.String())
+			}
+			return true
+		default:
+			p.SwitchWAL(t) // as the hint says
+			return false
+		}
+	})
+	rows := w.list()
+	if len(rows) != 2 || rows[0].Label != "standby" || !rows[0].Backup.FromStandby || !rows[0].Consistent {
+		t.Fatalf("list: %+v", rows)
+	}
+	w.archived(p)
+	c := w.recovered("--backup", "standby", "--no-archive")
+	if got := c.SQL(t, "SELECT max(i) FROM a"); got != "2" {
+		t.Error(got)
 	}
 }

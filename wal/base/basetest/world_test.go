@@ -148,7 +148,7 @@ func (w *world) push(c *pgtest.Cluster, label string, args ...string) {
 func (w *world) restore(args ...string) *pgtest.Cluster {
 	w.Helper()
 	c := host.Adopt(w)
-	w.run(append([]string{"base", "restore", "--cluster", "main", "--patience", "2s", "--target-dir", c.Data}, args...)...)
+	w.run(append([]string{"base", "restore", "--cluster", "main", "--fetch-patience", "2s", "--target-dir", c.Data}, args...)...)
 	if out, err := host.Run(host.Program("pg_verifybackup"), "-n", c.Data); err != nil {
 		w.Fatalf("pg_verifybackup: %v\n%s", err, out)
 	}
