@@ -15,7 +15,7 @@ PKG           = ./...
 # Where goroutines meet: these packages are tested a second time, under the race detector. `make test RACE=` goes without.
 RACE          = storage index repo chunking
 # Long tests of what one goroutine computes: the race detector makes them ten times as long and finds nothing.
-RACESKIP      = BitFlips|Property|Predict|Golden|Vector|LongStream|CutsAre|Fuzz|Unprobed|TinyPages|Sim[A-Z]
+RACESKIP      = BitFlips|Property|Predict|Golden|Vector|LongStream|CutsAre|Fuzz|Unprobed|TinyPages|Sim[A-Z]|WholeOp
 PG            = 15
 
 go-files      = find . -name '.?*' -prune -o -name build -prune -o -name '*.go' -print
@@ -80,13 +80,13 @@ bench-measure: build ## the figures of docs/performance.md, next to restic and b
 bench-days: build ## thirty days of scattered changes, into docs/performance.md; takes a few minutes
 	@go run ./bench/days --gpdedup ./gpdedup --update docs/performance.md
 
-.PHONY: bench-wal
-bench-wal: build ## pushing, fetching and replaying WAL, into docs/performance.md; takes a few minutes
-	@go run ./bench/wal --gpdedup ./gpdedup --update docs/performance.md
-
 .PHONY: bench-pgdays
 bench-pgdays: build ## five days of a table in a PostgreSQL, and its base backups, into docs/performance.md; takes a few minutes
 	@go run ./bench/days --gpdedup ./gpdedup --source postgres --update docs/performance.md
+
+.PHONY: bench-wal
+bench-wal: build ## pushing, fetching and replaying WAL, into docs/performance.md; takes a few minutes
+	@go run ./bench/wal --gpdedup ./gpdedup --update docs/performance.md
 
 .PHONY: bench-base
 bench-base: build ## base backups of five days, beside pgBackRest, into docs/performance.md; takes a few minutes

@@ -25,7 +25,6 @@ type broken struct {
 	writeLookAtOwn       bool // packs that hold bases only are not looked at
 	writeBaseless        bool // a copied delta's base gets no location of its own
 	writeCountCondemned  bool // a copy in a condemned pack is another location
-	writeCopyUnnamed     bool // no fragment names the packs of copies
 	writeIgnoreTombstone bool // a tombstone seen in the look is no failure
 	writeAgainNoLook     bool // "stored already" is a success without a look
 

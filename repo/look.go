@@ -157,7 +157,7 @@ func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, 
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	if len(l.written) == 0 || r.broken.writeCopyUnnamed {
+	if len(l.written) == 0 {
 		return nil
 	}
 	// The manifest's hints stay as they are; the fragment is how the copies are found.

@@ -25,3 +25,18 @@ func UnescapeName(component string) (string, error) { return unescape(component)
 
 // MeanChunk returns how long a chunk is on average, in bytes.
 func (r *Repo) MeanChunk() int64 { return int64(r.config.Chunks.Min) + 1<<r.config.Chunks.Bits }
+
+// OpenReads returns what Open is going to ask the storage for, as far as that is known
+// beforehand: keys of objects, and prefixes of listings. Who has to wait for each answer
+// can ask for all of them at once.
+func OpenReads(operation string, secret Secret) (keys, prefixes []string) {
+	keys = []string{configKey}
+	if secret.IsZero() {
+		keys = append(keys, slotPrefix+plainSlot)
+	} else if secret.KeyFile != "" {
+		if key, err := readKeyFile(secret.KeyFile); err == nil { // if not, Open says so
+			keys = append(keys, slotPrefix+keyFileSlot(key))
+		}
+	}
+	return keys, []string{"features/" + operation + "/"}
+}

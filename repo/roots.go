@@ -58,9 +58,11 @@ func (x *rootReader) each(ctx context.Context, manifests []storage.Info, mark fu
 		key := rootKeyOf(info)
 		mu.Lock()
 		seen := x.seen[key]
-		mu.Unlock()
 		if seen {
 			done()
+		}
+		mu.Unlock()
+		if seen {
 			continue
 		}
 		g.Go(func() error {

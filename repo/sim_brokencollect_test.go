@@ -71,8 +71,12 @@ var collectorRemovals = []removal{
 			}
 		},
 		trace: []directive{
-			{0, "list packs/", 0, 0}, {1, "put packs/", 0, 0}, {2, "delete packs/", 0, 0}, {1, "put manifests/", 0, crashThere},
-			{0, "", 0, 0}, {2, "", 0, 0},
+			{0, "list packs/", 0, 0},
+			{1, "put packs/", 0, 0},
+			{2, "delete packs/", 0, 0},
+			{1, "put manifests/", 0, crashThere},
+			{0, "", 0, 0},
+			{2, "", 0, 0},
 		},
 	},
 	{
@@ -144,8 +148,13 @@ var collectorRemovals = []removal{
 			}
 		},
 		trace: []directive{
-			{0, "put manifests/", 0, 0}, {1, "", 0, 0}, {2, "list gc/", 1, 0}, {0, "list gc/", 0, crashThere},
-			{3, "", 0, 0}, {4, "", 0, 0}, {2, "", 0, 0},
+			{0, "put manifests/", 0, 0},
+			{1, "", 0, 0},
+			{2, "list gc/", 1, 0},
+			{0, "list gc/", 0, crashThere},
+			{3, "", 0, 0},
+			{4, "", 0, 0},
+			{2, "", 0, 0},
 		},
 	},
 	{

@@ -43,7 +43,7 @@ func (w *world) checkPromises(when string) {
 	r := w.s.fresh(&direct{w}, broken{})
 	ctx := w.t.Context()
 	w.mu.Lock()
-	p := w.promises.clone()
+	p := w.clone()
 	w.mu.Unlock()
 	if w.s.indexed {
 		w.checkIndexed(when)

@@ -25,13 +25,12 @@ import (
 
 // simOp is an operation that an actor has asked for.
 type simOp struct {
-	actor     *simActor
-	op, key   string
-	arrived   int
-	run       func() error // the effect; nil error also for "found nothing"
-	result    func() uint64
-	done      chan error
-	withdrawn bool
+	actor   *simActor
+	op, key string
+	arrived int
+	run     func() error // the effect; nil error also for "found nothing"
+	result  func() uint64
+	done    chan error
 }
 
 func (o *simOp) writes() bool { return o.op == "put" || o.op == "delete" }
@@ -45,7 +44,6 @@ type simActor struct {
 	w       *world
 	number  int
 	name    string
-	act     func(ctx context.Context, r *Repo) error
 	crashed bool
 	ended   bool
 	err     error // what act returned
@@ -174,11 +172,6 @@ func (s *simStore) Children(ctx context.Context, prefix string) (children []stor
 
 func (s *simStore) Location() string { return "simulation" }
 func (s *simStore) Close() error     { return nil }
-
-// sleep lets simulated time pass, as a step of its own.
-func (a *simActor) sleep(ctx context.Context, d time.Duration) error {
-	return (&simStore{a}).wait(ctx, "sleep", d.String(), func() error { time.Sleep(d); return nil }, nil)
-}
 
 func simHash(s string) uint64 {
 	h := fnv.New64a()
@@ -351,8 +344,19 @@ func (w *world) keysUnder(prefix string) (keys []string) {
 // direct is a way to the world's storage that needs no scheduler.
 type direct struct{ w *world }
 
-func (d *direct) Put(_ context.Context, key string, data []byte) error { return d.w.put(key, data) }
-func (d *direct) Delete(_ context.Context, key string) error           { return d.w.delete(key) }
+// Put is called side by side for the packs of one stream.
+func (d *direct) Put(_ context.Context, key string, data []byte) error {
+	d.w.changing.Lock()
+	defer d.w.changing.Unlock()
+	return d.w.put(key, data)
+}
+
+func (d *direct) Delete(_ context.Context, key string) error {
+	d.w.changing.Lock()
+	defer d.w.changing.Unlock()
+	return d.w.delete(key)
+}
+
 func (d *direct) Read(ctx context.Context, key string, offset int64, dst []byte) error {
 	return d.w.store.Read(ctx, key, offset, dst)
 }

@@ -47,7 +47,7 @@ type scenario struct {
 
 type actorSpec struct {
 	name string
-	act  func(a *simActor, ctx context.Context, r *Repo) error //nolint:revive // the actor is the receiver, as it were
+	act  func(a *simActor, ctx context.Context, r *Repo) error
 }
 
 // simBase is what setup left.
@@ -149,7 +149,7 @@ func (s *scenario) prepare(t *testing.T) {
 			if s.setup != nil {
 				s.setup(su)
 			}
-			s.base = &simBase{store: w.store.Clone(), promise: w.promises.clone(), labels: w.labels, counts: w.counts, named: w.named, took: time.Since(began)}
+			s.base = &simBase{store: w.store.Clone(), promise: w.clone(), labels: w.labels, counts: w.counts, named: w.named, took: time.Since(began)}
 		})
 	})
 }
@@ -159,6 +159,7 @@ type world struct {
 	t          *testing.T
 	s          *scenario
 	store      *mem.Store
+	changing   sync.Mutex        // of what is done without the scheduler
 	objects    map[string]uint64 // key → hash of key and content
 	sum        uint64            // of all of them
 	degraded   bool              // something was deleted since the last check

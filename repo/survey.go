@@ -304,22 +304,21 @@ func (c *collector) readFragments(ctx context.Context) error {
 	}
 	slices.SortFunc(c.listed, func(a, b index.FragmentInfo) int { return strings.Compare(a.ID.String(), b.ID.String()) })
 	var total, done int64
+	var fresh []index.FragmentInfo
 	for _, f := range c.listed {
 		total += f.Size
-	}
-	if c.cat.Chunks() == 0 {
-		c.cat.Reserve(int(total / 36)) // an upper bound: ids do not compress
+		if c.fragments[fragmentKey(f.ID)] != nil {
+			done += f.Size
+		} else {
+			fresh = append(fresh, f)
+		}
 	}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.r.opts.Concurrency)
-	for _, info := range c.listed {
-		key := fragmentKey(info.ID)
-		if c.fragments[key] != nil {
-			done += info.Size
-			continue
-		}
+	for _, info := range fresh {
 		g.Go(func() error {
+			key := fragmentKey(info.ID)
 			packs, err := c.r.loadFragment(gctx, info.ID)
 			mu.Lock()
 			defer mu.Unlock()
@@ -337,6 +336,9 @@ func (c *collector) readFragments(ctx context.Context) error {
 				c.keep("%s: %v", key, err)
 				c.fragments[key] = &fragmentRead{bad: err}
 				return nil
+			}
+			if c.cat.Chunks() == 0 {
+				c.reserve(packs, info.Size, total)
 			}
 			f := &fragmentRead{}
 			for i := range packs {
@@ -356,6 +358,22 @@ func (c *collector) readFragments(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// reserve makes room for what all fragments hold, if they are like this one of the given
+// size; names do not compress, so they are.
+func (c *collector) reserve(packs []index.Pack, size, total int64) {
+	n, deltas := 0, 0
+	for i := range packs {
+		n += len(packs[i].Entries)
+		for j := range packs[i].Entries {
+			if packs[i].Entries[j].Encoding == index.Delta {
+				deltas++
+			}
+		}
+	}
+	share := 1.05 * float64(total) / float64(max(size, 1))
+	c.cat.Reserve(int(share*float64(n)), int(share*float64(deltas)))
 }
 
 // readFooters reads what packs hold that no fragment names, and gives those that are

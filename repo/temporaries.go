@@ -3,6 +3,8 @@ package repo
 import (
 	"context"
 	"time"
+
+	"github.com/gpdedup/gpdedup/storage"
 )
 
 // temporaries is what a storage has that keeps what puts were writing when their process
@@ -18,7 +20,7 @@ const temporaryAge = 24 * time.Hour
 // tidyTemporaries removes what processes that died left in the storage. Failing at that is
 // no failure of the run.
 func (c *collector) tidyTemporaries(ctx context.Context) error {
-	st, ok := c.r.st.(temporaries)
+	st, ok := storage.As[temporaries](c.r.st)
 	if !ok || c.o.DryRun {
 		return nil
 	}

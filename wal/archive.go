@@ -271,7 +271,7 @@ func (a *Archive) List(ctx context.Context, epoch SystemID, fn func(Entry) error
 			if foreign != nil {
 				foreign(info.Key)
 			}
-			return nil //nolint:nilerr // reported
+			return nil
 		}
 		return fn(Entry{Name: name, Stored: info.Size})
 	})
@@ -279,30 +279,3 @@ func (a *Archive) List(ctx context.Context, epoch SystemID, fn func(Entry) error
 
 // standbyFolder holds the marks of standbys, beside the folders of files.
 const standbyFolder = "standbys"
-
-// HasLater reports whether the archive has a segment, or a part of one, of the same
-// timeline that begins after the one named: then, if that is absent, there is a hole.
-func (a *Archive) HasLater(ctx context.Context, epoch SystemID, name Name) (later Name, found bool, err error) {
-	prefix := a.prefix + epoch.String() + "/"
-	folders, err := a.st.Children(ctx, prefix)
-	if err != nil {
-		return Name{}, false, err
-	}
-	for _, f := range folders {
-		// By name, which is by address within a timeline.
-		if len(f.Name) != 16 || f.Name[:8] != name.folder()[:8] || f.Name < name.folder() {
-			continue
-		}
-		files, err := a.st.Children(ctx, prefix+f.Name+"/")
-		if err != nil {
-			return Name{}, false, err
-		}
-		for _, file := range files {
-			n, err := ParseName(file.Name)
-			if err == nil && n.isSegment() && n.Timeline == name.Timeline && n.Position() > name.Position() {
-				return n, true, nil
-			}
-		}
-	}
-	return Name{}, false, nil
-}

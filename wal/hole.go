@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/gpdedup/gpdedup/repo"
@@ -12,34 +13,63 @@ import (
 // mayEnd decides what it means that a file is absent, for a server that takes it for
 // the end of the WAL. It returns nil if everything in the archive allows that.
 func (a *Archive) mayEnd(ctx context.Context, epoch SystemID, name Name, d DataDir) error {
-	if err := a.mustHold(ctx, epoch); err != nil {
+	folders, err := a.folders(ctx, epoch)
+	if err != nil {
 		return err
+	}
+	if len(folders) == 0 {
+		return a.holdsNothing(ctx, epoch)
 	}
 	switch name.Kind {
 	case Segment:
 		if d.hasSegment(name, epoch) {
 			return nil // the server goes on with its own
 		}
-		return a.segmentMayEnd(ctx, epoch, name)
+		return a.segmentMayEnd(ctx, epoch, name, folders)
 	case History:
-		return a.historyMayEnd(ctx, epoch, name, d)
+		return a.historyMayEnd(ctx, epoch, name, d, folders)
 	}
 	return nil
 }
 
-// mustHold refuses an archive that has nothing of the epoch at all: that is a wrong
-// namespace or content id, not the end of anything.
-func (a *Archive) mustHold(ctx context.Context, epoch SystemID) error {
+// folders lists what the epoch's files lie in.
+func (a *Archive) folders(ctx context.Context, epoch SystemID) ([]string, error) {
+	children, err := a.st.Children(ctx, a.prefix+epoch.String()+"/")
+	if err != nil {
+		return nil, err
+	}
+	var folders []string
+	for _, c := range children {
+		if c.Dir && c.Name != standbyFolder {
+			folders = append(folders, c.Name)
+		}
+	}
+	return folders, nil
+}
+
+// segments lists the segments in a folder, the partial ones included.
+func (a *Archive) segments(ctx context.Context, epoch SystemID, folder string) ([]Name, error) {
+	files, err := a.st.Children(ctx, a.prefix+epoch.String()+"/"+folder+"/")
+	if err != nil {
+		return nil, err
+	}
+	var names []Name
+	for _, file := range files {
+		if n, err := ParseName(file.Name); err == nil && n.isSegment() && n.folder() == folder {
+			names = append(names, n)
+		}
+	}
+	return names, nil
+}
+
+// holdsNothing returns the error for an archive that has nothing of the epoch at all:
+// that is a wrong namespace or content id, not the end of anything.
+func (a *Archive) holdsNothing(ctx context.Context, epoch SystemID) error {
 	epochs, err := a.Epochs(ctx)
 	if err != nil {
 		return err
 	}
-	for _, e := range epochs {
-		if e == epoch {
-			return nil
-		}
-	}
-	if len(epochs) == 0 {
+	if len(epochs) == 0 || slices.Contains(epochs, epoch) { // directories that are empty
 		return finalError{a.empty()}
 	}
 	return repo.WithHint(&EpochError{Namespace: a.Namespace, Content: a.Content, System: epoch, Have: epochs},
@@ -53,23 +83,27 @@ func (a *Archive) empty() error {
 
 // segmentMayEnd returns a HoleError if WAL after the segment proves that it was once
 // written.
-func (a *Archive) segmentMayEnd(ctx context.Context, epoch SystemID, name Name) error {
+func (a *Archive) segmentMayEnd(ctx context.Context, epoch SystemID, name Name, folders []string) error {
 	const hint = "if a server still has the segment in pg_wal, push it from there; else recover to a point before it (recovery_target_lsn), " +
 		"or without the archive. gpdedup wal verify lists all that is missing"
-	later, found, err := a.HasLater(ctx, epoch, name)
-	if err != nil {
-		return err
-	}
-	if found {
-		return &HoleError{Name: name, Why: fmt.Sprintf("%s, after it on the same timeline, is there", later), hint: hint}
+	for _, f := range folders {
+		// By name, which is by address within a timeline.
+		if len(f) != len(name.folder()) || f[:8] != name.folder()[:8] || f < name.folder() {
+			continue
+		}
+		segments, err := a.segments(ctx, epoch, f)
+		if err != nil {
+			return err
+		}
+		for _, n := range segments {
+			if n.Position() > name.Position() {
+				return &HoleError{Name: name, Why: fmt.Sprintf("%s, after it on the same timeline, is there", n), hint: hint}
+			}
+		}
 	}
 	// A timeline that branched off behind the segment needs all of it.
-	timelines, err := a.timelines(ctx, epoch)
-	if err != nil {
-		return err
-	}
 	var size uint32
-	for _, t := range timelines {
+	for _, t := range timelines(folders) {
 		if t <= name.Timeline {
 			continue
 		}
@@ -85,7 +119,7 @@ func (a *Archive) segmentMayEnd(ctx context.Context, epoch SystemID, name Name) 
 				continue
 			}
 			if size == 0 {
-				if size, err = a.anySegmentSize(ctx, epoch); err != nil {
+				if size, err = a.anySegmentSize(ctx, epoch, folders); err != nil {
 					return err
 				}
 			}
@@ -101,29 +135,21 @@ func (a *Archive) segmentMayEnd(ctx context.Context, epoch SystemID, name Name) 
 // historyMayEnd returns a HoleError if there is WAL of a timeline whose history is
 // absent. Without one, a server that looks for the newest timeline would take this
 // one's number for its own.
-func (a *Archive) historyMayEnd(ctx context.Context, epoch SystemID, name Name, d DataDir) error {
+func (a *Archive) historyMayEnd(ctx context.Context, epoch SystemID, name Name, d DataDir, folders []string) error {
 	// Of its own timeline a server has the history itself, or there never was one.
 	own := d.checkpointTimeline()
 	if own == 0 || name.Timeline <= own {
 		return nil
 	}
-	prefix := a.prefix + epoch.String() + "/"
-	folders, err := a.st.Children(ctx, prefix)
-	if err != nil {
-		return err
-	}
 	for _, f := range folders {
-		if len(f.Name) != 16 || f.Name[:8] != name.folder() {
-			continue
-		}
-		files, err := a.st.Children(ctx, prefix+f.Name+"/")
-		if err != nil {
-			return err
-		}
-		for _, file := range files {
-			if n, err := ParseName(file.Name); err == nil && n.Kind == Segment {
+		if len(f) == 16 && f[:8] == name.folder() {
+			segments, err := a.segments(ctx, epoch, f)
+			if err != nil {
+				return err
+			}
+			if len(segments) > 0 {
 				return &HoleError{
-					Name: name, Why: fmt.Sprintf("%s, of that timeline, is there", n),
+					Name: name, Why: fmt.Sprintf("%s, of that timeline, is there", segments[0]),
 					hint: "push the file from pg_wal of a server that is or was on that timeline, or of one of its standbys",
 				}
 			}
@@ -132,19 +158,16 @@ func (a *Archive) historyMayEnd(ctx context.Context, epoch SystemID, name Name, 
 	return nil
 }
 
-// timelines returns those of which the archive may have a history, ascending.
-func (a *Archive) timelines(ctx context.Context, epoch SystemID) ([]uint32, error) {
-	folders, err := a.st.Children(ctx, a.prefix+epoch.String()+"/")
-	if err != nil {
-		return nil, err
-	}
-	var timelines []uint32
+// timelines returns those of which the archive may have a history, by what its folders
+// are called.
+func timelines(folders []string) []uint32 {
+	var all []uint32
 	for _, f := range folders {
-		if t, err := strconv.ParseUint(f.Name, 16, 32); err == nil && len(f.Name) == 8 {
-			timelines = append(timelines, uint32(t))
+		if t, err := strconv.ParseUint(f, 16, 32); err == nil && len(f) == 8 {
+			all = append(all, uint32(t))
 		}
 	}
-	return timelines, nil
+	return all
 }
 
 // History returns where a timeline came from. ErrAbsent, wrapped, says that its
@@ -163,25 +186,16 @@ func (a *Archive) History(ctx context.Context, epoch SystemID, timeline uint32) 
 }
 
 // anySegmentSize returns the size that segments of the epoch have, in bytes.
-func (a *Archive) anySegmentSize(ctx context.Context, epoch SystemID) (uint32, error) {
-	prefix := a.prefix + epoch.String() + "/"
-	folders, err := a.st.Children(ctx, prefix)
-	if err != nil {
-		return 0, err
-	}
+func (a *Archive) anySegmentSize(ctx context.Context, epoch SystemID, folders []string) (uint32, error) {
 	for _, f := range folders {
-		if len(f.Name) != 16 {
+		if len(f) != 16 {
 			continue
 		}
-		files, err := a.st.Children(ctx, prefix+f.Name+"/")
+		segments, err := a.segments(ctx, epoch, f)
 		if err != nil {
 			return 0, err
 		}
-		for _, file := range files {
-			n, err := ParseName(file.Name)
-			if err != nil || !n.isSegment() {
-				continue
-			}
+		for _, n := range segments {
 			info, err := a.Stat(ctx, epoch, n)
 			if errors.Is(err, ErrAbsent) {
 				continue // removed meanwhile

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -31,6 +33,7 @@ type Packer struct {
 	enc     *compress.Encoder
 	dec     *compress.Decoder
 	cores   chan struct{}
+	free    chan *scratch
 	version string
 	now     func() time.Time
 }
@@ -46,7 +49,29 @@ func NewPacker(level compress.Level, concurrency int, version string) (*Packer, 
 	if err != nil {
 		return nil, err
 	}
-	return &Packer{enc: enc, dec: dec, cores: make(chan struct{}, concurrency), version: version, now: time.Now}, nil
+	return &Packer{enc: enc, dec: dec, cores: make(chan struct{}, concurrency), free: make(chan *scratch, 2*concurrency), version: version, now: time.Now}, nil
+}
+
+// scratch is memory for a piece, used again and again: to touch fresh memory takes
+// longer than to compress what is in it.
+type scratch struct {
+	raw, out, check []byte
+}
+
+func (p *Packer) takeScratch() *scratch {
+	select {
+	case s := <-p.free:
+		return s
+	default:
+		return &scratch{}
+	}
+}
+
+func (p *Packer) putScratch(s *scratch) {
+	select {
+	case p.free <- s:
+	default:
+	}
 }
 
 // Source is a file on its way into the archive.
@@ -74,12 +99,14 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 	for i := range n {
 		// Read one after the other, because the hash wants them so, and each once:
 		// what is hashed is what is stored, whatever happens to the file meanwhile.
-		raw := make([]byte, min(int64(size), length-int64(i)*int64(size)))
-		if _, err := file.ReadAt(raw, int64(i)*int64(size)); err != nil {
+		room := p.takeScratch()
+		want := int(min(int64(size), length-int64(i)*int64(size)))
+		room.raw = slices.Grow(room.raw[:0], want)[:want]
+		if _, err := file.ReadAt(room.raw, int64(i)*int64(size)); err != nil {
 			_ = g.Wait()
 			return nil, fmt.Errorf("read %s: %w", src.Path, notWhole(err))
 		}
-		_, _ = hash.Write(raw)
+		_, _ = hash.Write(room.raw)
 		select {
 		case p.cores <- struct{}{}:
 		case <-ctx.Done():
@@ -91,7 +118,8 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 		}
 		g.Go(func() error {
 			defer func() { <-p.cores }()
-			piece, err := p.packPiece(out.Info.piece(i), raw)
+			piece, err := p.packPiece(out.Info.piece(i), room)
+			p.putScratch(room)
 			out.pieces[i] = piece
 			return err
 		})
@@ -140,30 +168,36 @@ func (p *Packed) describe(file io.ReaderAt) error {
 	return nil
 }
 
-// packPiece compresses a piece, and makes sure that it can be had back.
-func (p *Packer) packPiece(where place, raw []byte) ([]byte, error) {
-	content := raw
+// packPiece compresses a piece, and makes sure that it can be had back. It changes what
+// is in room.
+func (p *Packer) packPiece(where place, room *scratch) ([]byte, error) {
+	raw := room.raw
+	table := crc32.MakeTable(crc32.Castagnoli)
+	sum := crc32.Checksum(raw, table)
 	predicted := false
 	if where.pageSize > 0 {
-		content = append(make([]byte, 0, len(raw)+compress.Slack), raw...)
-		if predicted = predict(content, where.at, where.pageSize); !predicted {
-			content = raw
+		if predicted = predict(raw, where.at, where.pageSize); !predicted {
+			restore(raw, where.at, where.pageSize)
 		}
 	}
-	piece := make([]byte, 1, 1+len(raw)/3)
-	piece, encoding := p.enc.Encode(piece, content)
-	switch {
-	case encoding == index.Raw: // of what the file holds, not of what was made of it
-		piece = append(piece[:1], raw...)
-	case predicted:
+	out, encoding := p.enc.Encode(append(room.out[:0], 0), raw)
+	if predicted && encoding == index.Zstd {
 		encoding = encodingPredicted
+	} else if predicted { // what the file holds, not what was made of it
+		restore(raw, where.at, where.pageSize)
+		out = append(out[:1], raw...)
 	}
-	piece[0] = byte(encoding)
-	if check, err := decodePiece(p.dec, where, piece, nil, len(raw)); err != nil || !bytes.Equal(check, raw) {
+	out[0] = byte(encoding)
+	room.out = out
+	check, err := decodePiece(p.dec, where, out, room.check, len(raw))
+	if err == nil {
+		room.check = check
+	}
+	if err != nil || len(check) != len(raw) || crc32.Checksum(check, table) != sum {
 		return nil, errors.New("compress: what was compressed does not decompress to the same bytes: " +
 			"this machine's memory or processor is not to be trusted")
 	}
-	return piece, nil
+	return bytes.Clone(out), nil
 }
 
 // Size returns how many bytes the content takes, compressed.

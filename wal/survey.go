@@ -3,7 +3,6 @@ package wal
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 )
 
@@ -347,9 +346,4 @@ func (e *EpochSurvey) find(path []Branch, from uint32, number uint64) (Name, boo
 		}
 	}
 	return Name{}, false
-}
-
-// name of the archive, for reports of several.
-func (s *Survey) name() string {
-	return fmt.Sprintf("namespace %s, content %s", s.Namespace, s.Content)
 }

@@ -201,3 +201,32 @@ func TestForgedMark(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestGapAtFork: what is missing around the point where a timeline branched off.
+func TestGapAtFork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.fill(testSystem, 1, 2, 3)
+	w.fill(testSystem, 2, 7)
+	w.text(testSystem, "00000002.history", "1\t0/680000\tx\n")
+	s, err := w.a.Survey(t.Context())
+	w.must(err)
+	var got []string
+	for _, l := range s.Epochs[0].Timelines {
+		for _, g := range l.Gaps {
+			got = append(got, g.First+"-"+g.Last)
+		}
+	}
+	want := []string{"000000010000000000000004-000000010000000000000005", "000000020000000000000006-000000020000000000000006"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	// The last segment of the old timeline may be there as .partial only; what counts
+	// is that the new one begins with it.
+	w.fill(testSystem, 1, 4, 5)
+	w.fill(testSystem, 2, 6)
+	v, err := w.a.Verify(t.Context(), true, nil)
+	if err != nil || len(v.Problems) > 0 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}

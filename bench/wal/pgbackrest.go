@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// rest is pgBackRest with a repository that holds all segments, compressed with zstd.
-// It is "" where pgBackRest is not installed.
+// rest is pgBackRest with a repository that holds nothing yet. It is "" where pgBackRest
+// is not installed.
 func (w *world) rest() (command string, err error) {
 	program, err := exec.LookPath("pgbackrest")
 	if err != nil {
@@ -46,24 +46,32 @@ pg1-user=postgres
 	if err := os.WriteFile(dir+"/config", []byte(config), 0o644); err != nil {
 		return "", err
 	}
-	w.Logf("archiving with pgBackRest")
 	w.primary.Start(w)
 	_, err = w.Run("sh", "-c", command+" stanza-create")
 	w.primary.Stop(w, "fast")
+	return command, err
+}
+
+// restFilled is rest with all segments in its repository, compressed with zstd.
+func (w *world) restFilled() (command string, err error) {
+	if command, err = w.rest(); command == "" || err != nil {
+		return "", err
+	}
+	w.Logf("archiving with pgBackRest")
 	for _, f := range w.files {
-		if err != nil {
-			return "", err
-		}
 		// It wants the path that the server would give.
 		_, err = w.Run("sh", "-c", "cp "+w.plain+"/"+f+" "+w.primary.Data+"/pg_wal/x."+f+" && mv "+w.primary.Data+"/pg_wal/x."+f+" "+w.primary.Data+"/pg_wal/"+f+
 			" && "+command+" archive-push "+w.primary.Data+"/pg_wal/"+f)
+		if err != nil {
+			return "", err
+		}
 	}
-	return command, err
+	return command, nil
 }
 
 // restFetch returns ways to fetch with pgBackRest.
 func (w *world) restFetch() ([]archive, error) {
-	command, err := w.rest()
+	command, err := w.restFilled()
 	if command == "" || err != nil {
 		return nil, err
 	}

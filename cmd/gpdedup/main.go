@@ -43,7 +43,9 @@ func main() {
 	case isFetch(os.Args[1:]):
 		os.Exit(guardFetch(os.Args[1:]))
 	}
-	limitGarbage()
+	if !isPush(os.Args[1:]) { // which has its own way
+		limitGarbage()
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			plugin.Report(os.Stderr, fmt.Errorf("internal error: %v", r))

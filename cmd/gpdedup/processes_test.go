@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gpdedup/gpdedup/storage/s3/s3test"
 )
 
 // TestProcesses stores, deletes and prunes with processes of the program, all at
@@ -25,6 +27,11 @@ import (
 // repository with the same content takes.
 func TestProcesses(t *testing.T) {
 	newYard(t, uint64(os.Getpid())).run(12)
+}
+
+// TestProcessesOnAServer does the same in a bucket.
+func TestProcessesOnAServer(t *testing.T) {
+	newYardIn(t, uint64(os.Getpid()), s3test.Start(t)).run(6)
 }
 
 // yard is a repository and the processes that work on it.
@@ -53,6 +60,12 @@ type kept struct {
 
 func newYard(t *testing.T, seed uint64) *yard {
 	t.Helper()
+	return newYardIn(t, seed, nil)
+}
+
+// newYardIn makes the repository in a bucket of the server, or in a directory if that is nil.
+func newYardIn(t *testing.T, seed uint64, server *s3test.Server) *yard {
+	t.Helper()
 	dir := t.TempDir()
 	y := &yard{
 		t: t, dir: dir, program: os.Getenv("GPDEDUP_BINARY"), repository: filepath.Join(dir, "repository"),
@@ -67,6 +80,10 @@ func newYard(t *testing.T, seed uint64) *yard {
 		y.must(os.Symlink(self, y.program))
 	}
 	y.env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GPDEDUP_KEY_FILE=" + dir + "/key", "GPDEDUP_CACHE_DIR=" + dir + "/cache"}
+	if server != nil {
+		y.repository = server.Location("yard")
+		y.env = append(y.env, server.Env()...)
+	}
 	y.must(os.WriteFile(y.yaml, []byte("executablepath: "+y.program+"\noptions:\n  repository: "+y.repository+
 		"\n  key_file: "+dir+"/key\n  cache_dir: "+dir+"/cache\n  log_file: "+dir+"/log\n"), 0o600))
 	y.init(y.repository)
@@ -452,6 +469,18 @@ func (y *yard) visible() (out []kept) {
 func (y *yard) sizes(repository string) map[string]int64 {
 	y.t.Helper()
 	out := map[string]int64{}
+	if strings.HasPrefix(repository, "s3:") {
+		code, text, said := y.finish(repository, nil, "--json", "repo", "stats")
+		if code != 0 {
+			y.t.Fatalf("repo stats: exit %d, %s", code, said)
+		}
+		var stats struct {
+			StoredBytes int64 `json:"stored_bytes"`
+		}
+		y.must(json.Unmarshal(text, &stats))
+		out["all"] = stats.StoredBytes
+		return out
+	}
 	y.must(filepath.WalkDir(repository, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err

@@ -48,7 +48,19 @@ func (c *RepoCheckCmd) Run(g *Globals) error {
 	if err != nil {
 		return fmt.Errorf("check repository: %w", err)
 	}
-	if err := g.Print(report, func(w io.Writer) { writeCheck(w, report) }); err != nil {
+	archives, err := r.Storage().Children(g.Context(), "wal/")
+	if err != nil {
+		return fmt.Errorf("check repository: %w", err)
+	}
+	err = g.Print(report, func(w io.Writer) {
+		writeCheck(w, report)
+		for _, a := range archives {
+			if name, err := repo.UnescapeName(a.Name); err == nil {
+				say(w, "not looked at: the WAL archive of %s; see 'gpdedup wal verify --cluster %[1]s'", name)
+			}
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if len(report.Damage) == 0 {

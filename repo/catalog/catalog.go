@@ -10,7 +10,7 @@
 // that it computes are those of docs/format.md, "What a collector owes"; comments
 // name them by their number there.
 //
-// It is made for tens of millions of chunks: a copy of a chunk takes 36 bytes, and
+// It is made for tens of millions of chunks: a copy of a chunk takes 28 bytes, and
 // chunks are told apart by the first 12 bytes of their names, which are keyed hashes:
 // among ten million, two of them agree with a probability below 10⁻¹⁴.
 package catalog
@@ -72,7 +72,7 @@ func (p *Pack) there() bool { return p.First && p.Last && p.Known }
 // row is one copy of a chunk.
 type row struct {
 	id     Key
-	base   Key // zero unless it is a delta
+	base   int32 // if it is a delta: see Catalog.bases
 	pack   int32
 	stored uint32 // bytes of its box
 	raw    length // of its content
@@ -105,10 +105,17 @@ const (
 type Catalog struct {
 	Packs  []Pack
 	Broken Broken
-	number map[digest.ID]int32
-	rows   []row // sorted by id after Sort
-	lost   map[Key]time.Time
-	sorted bool
+
+	// bases are those of the rows that are new since Sort, by the numbers that the rows
+	// have for them. Of all other rows base is the number of the base's first row, or, if
+	// there is none, -1 - a number in strange.
+	bases   []Key
+	strange []Key
+	settled int // rows that are not new
+	number  map[digest.ID]int32
+	rows    []row // sorted by id after Sort
+	lost    map[Key]time.Time
+	sorted  bool
 }
 
 // Broken removes rules, for the tests that show that each is needed. The zero value,
@@ -126,10 +133,14 @@ func (c *Catalog) usable(p *Pack) bool {
 	return p.there() && (!p.Condemned || c.Broken.CountCondemned) && (p.Named > 0 || c.Broken.CountUnnamed)
 }
 
-// Reserve makes room for n copies. Room that is never used takes no memory.
-func (c *Catalog) Reserve(n int) {
+// Reserve makes room for n copies, of which some are deltas, so that growing does not take
+// twice the memory.
+func (c *Catalog) Reserve(n, deltas int) {
 	if n > cap(c.rows) {
 		c.rows = append(make([]row, 0, n), c.rows...)
+	}
+	if deltas > cap(c.bases) {
+		c.bases = append(make([]Key, 0, deltas), c.bases...)
 	}
 }
 
@@ -169,7 +180,8 @@ func (c *Catalog) AddDirectory(dir *index.Pack) int {
 		e := &dir.Entries[i]
 		r := row{id: KeyOf(e.ID), pack: int32(n), stored: e.Stored, raw: lengthOf(e.Raw), depth: e.Depth}
 		if e.Encoding == index.Delta {
-			r.base, r.flags = KeyOf(e.Base), isDelta
+			r.base, r.flags = int32(len(c.bases)), isDelta
+			c.bases = append(c.bases, KeyOf(e.Base))
 		}
 		p.Stored += int64(e.Stored)
 		c.rows = append(c.rows, r)
@@ -188,6 +200,7 @@ func (c *Catalog) Sort() {
 		return
 	}
 	c.sorted = true
+	c.unsettle()
 	slices.SortFunc(c.rows, func(a, b row) int {
 		return cmp.Or(compareKeys(a.id, b.id), cmp.Compare(a.depth, b.depth), cmp.Compare(a.pack, b.pack))
 	})
@@ -200,28 +213,81 @@ func (c *Catalog) Sort() {
 			run[i].flags |= live
 		}
 	})
+	c.settle()
+}
+
+// unsettle writes down the bases of all rows by name, before they change places.
+func (c *Catalog) unsettle() {
+	for i := range c.settled {
+		r := &c.rows[i]
+		if r.flags&isDelta == 0 {
+			continue
+		}
+		id := c.baseOf(r)
+		r.base = int32(len(c.bases))
+		c.bases = append(c.bases, id)
+	}
+	c.strange = nil
+}
+
+// settle finds the bases of all rows.
+func (c *Catalog) settle() {
+	for i := range c.rows {
+		r := &c.rows[i]
+		if r.flags&isDelta == 0 {
+			continue
+		}
+		id := c.bases[r.base]
+		if at := c.search(id); at < len(c.rows) && c.rows[at].id == id {
+			r.base = int32(at)
+		} else {
+			c.strange = append(c.strange, id)
+			r.base = -int32(len(c.strange))
+		}
+	}
+	c.bases, c.settled = nil, len(c.rows)
+}
+
+// baseOf returns the base of a delta that is settled.
+func (c *Catalog) baseOf(r *row) Key {
+	if r.base < 0 {
+		return c.strange[-1-r.base]
+	}
+	return c.rows[r.base].id
+}
+
+// run returns the copies of a delta's base, none if the catalog does not know it.
+func (c *Catalog) run(r *row) []row {
+	if r.base < 0 {
+		return nil
+	}
+	return c.from(int(r.base))
+}
+
+// from returns the copies of the chunk whose first copy is row number i.
+func (c *Catalog) from(i int) []row {
+	j := i + 1
+	for j < len(c.rows) && c.rows[j].id == c.rows[i].id {
+		j++
+	}
+	return c.rows[i:j]
 }
 
 // eachRun calls fn for the copies of each chunk.
 func (c *Catalog) eachRun(fn func(run []row)) {
 	for i := 0; i < len(c.rows); {
-		j := i + 1
-		for j < len(c.rows) && c.rows[j].id == c.rows[i].id {
-			j++
-		}
-		fn(c.rows[i:j])
-		i = j
+		run := c.from(i)
+		fn(run)
+		i += len(run)
 	}
 }
 
 // find returns the copies of a chunk, those of less depth first.
 func (c *Catalog) find(id Key) []row {
-	lo := c.search(id)
-	hi := lo
-	for hi < len(c.rows) && c.rows[hi].id == id {
-		hi++
+	if at := c.search(id); at < len(c.rows) && c.rows[at].id == id {
+		return c.from(at)
 	}
-	return c.rows[lo:hi]
+	return nil
 }
 
 // search returns where the first copy of a chunk is, or would be. Names are evenly

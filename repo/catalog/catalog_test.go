@@ -330,7 +330,7 @@ func BenchmarkFind(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			c := &Catalog{}
-			c.Reserve(n)
+			c.Reserve(n, 0)
 			dir := index.Pack{Entries: make([]index.Entry, n)}
 			for i := range dir.Entries {
 				dir.Entries[i] = index.Entry{ID: chunkID(i), Stored: 20, Raw: 4}

@@ -11,10 +11,9 @@ type Source struct {
 
 // Chain returns where a chunk can be read, its base, and so on to the whole chunk at the
 // end, condemned packs included; nil if the chain does not end.
-func (c *Catalog) Chain(id Key) []Source { return c.chain(id, anyDepth) }
+func (c *Catalog) Chain(id Key) []Source { return c.chain(c.find(id), anyDepth) }
 
-func (c *Catalog) chain(id Key, below int) []Source {
-	run := c.find(id)
+func (c *Catalog) chain(run []row, below int) []Source {
 	for i := range run {
 		r := &run[i]
 		if int(r.depth) >= below {
@@ -23,12 +22,12 @@ func (c *Catalog) chain(id Key, below int) []Source {
 		if !c.good(r) {
 			continue
 		}
-		s := Source{ID: id, Pack: int(r.pack), Depth: r.depth}
+		s := Source{ID: r.id, Pack: int(r.pack), Depth: r.depth}
 		if r.flags&isDelta == 0 {
 			return []Source{s}
 		}
-		if rest := c.chain(r.base, int(r.depth)); rest != nil {
-			s.Delta, s.Base = true, r.base
+		if rest := c.chain(c.run(r), int(r.depth)); rest != nil {
+			s.Delta, s.Base = true, rest[0].ID
 			return append([]Source{s}, rest...)
 		}
 	}

@@ -13,13 +13,13 @@ func (c *Catalog) Root(id Key) bool {
 // mark marks the bases of copies, theirs, and so on. visit is given each copy of a
 // chunk that is marked, and says whether its base is to be marked too.
 func (c *Catalog) mark(flag uint8, start func(run []row) bool, follow func(run []row, i int) bool) {
-	var work []Key
+	var work []int32
 	visit := func(run []row) {
 		for i := range run {
 			if run[i].flags&isDelta == 0 || c.Broken.IgnoreBases || !follow(run, i) {
 				continue
 			}
-			base := c.find(run[i].base)
+			base := c.run(&run[i])
 			if len(base) > 0 && base[0].flags&flag == 0 {
 				for j := range base {
 					base[j].flags |= flag
@@ -29,15 +29,16 @@ func (c *Catalog) mark(flag uint8, start func(run []row) bool, follow func(run [
 		}
 	}
 	c.eachRun(func(run []row) {
-		if start(run) {
-			visit(run)
+		if !start(run) {
+			return
+		}
+		visit(run)
+		for len(work) > 0 { // at once, so that there is never much of it
+			base := c.from(int(work[len(work)-1]))
+			work = work[:len(work)-1]
+			visit(base)
 		}
 	})
-	for len(work) > 0 {
-		run := c.find(work[len(work)-1])
-		work = work[:len(work)-1]
-		visit(run)
-	}
 }
 
 // Decide works out which chunks are live, after everything was rooted, and when it is
@@ -55,7 +56,7 @@ func (c *Catalog) Decide() {
 	// Needed or not: somebody may have come to refer to what stays.
 	c.markBases(held, func(p *Pack) bool { return p.First && p.Last && !p.Sweep })
 	// What would still be live if nothing condemned were there any more.
-	stays := func(run []row, i int) bool { return c.counts(&run[i]) || !c.placed(run[i].id, anyDepth) }
+	stays := func(run []row, i int) bool { return c.counts(&run[i]) || !c.placedRun(run, anyDepth) }
 	c.mark(firm, isRooted, stays)
 	c.mark(firm, c.anyIn(c.usable), stays)
 }
@@ -112,7 +113,7 @@ func (c *Catalog) Postpone() int {
 func (c *Catalog) counts(r *row) bool {
 	if r.flags&answered == 0 {
 		r.flags |= answered
-		if c.good(r) && c.usable(&c.Packs[r.pack]) && (r.flags&isDelta == 0 || c.Broken.CountBaseless || c.placed(r.base, int(r.depth))) {
+		if c.good(r) && c.usable(&c.Packs[r.pack]) && (r.flags&isDelta == 0 || c.Broken.CountBaseless || c.placedRun(c.run(r), int(r.depth))) {
 			r.flags |= counts
 		}
 	}
@@ -121,8 +122,9 @@ func (c *Catalog) counts(r *row) bool {
 
 // placed reports whether a chunk has a location that counts at a depth below the
 // given one.
-func (c *Catalog) placed(id Key, below int) bool {
-	run := c.find(id)
+func (c *Catalog) placed(id Key, below int) bool { return c.placedRun(c.find(id), below) }
+
+func (c *Catalog) placedRun(run []row, below int) bool {
 	for i := range run {
 		if int(run[i].depth) >= below {
 			return false // they are sorted by depth
@@ -142,16 +144,19 @@ const anyDepth = 256
 func (c *Catalog) Unresolved() []Key {
 	var out []Key
 	known := make(map[Key]int) // least depth at which it can be read; anyDepth: not at all
-	var depth func(id Key) int
-	depth = func(id Key) int {
+	var depth func(run []row) int
+	depth = func(run []row) int {
+		if len(run) == 0 {
+			return anyDepth
+		}
+		id := run[0].id
 		if d, ok := known[id]; ok {
 			return d
 		}
 		known[id] = anyDepth
-		run := c.find(id)
 		for i := range run {
 			r := &run[i]
-			if c.good(r) && (r.flags&isDelta == 0 || depth(r.base) < int(r.depth)) {
+			if c.good(r) && (r.flags&isDelta == 0 || depth(c.run(r)) < int(r.depth)) {
 				known[id] = int(r.depth)
 				break
 			}
@@ -159,10 +164,10 @@ func (c *Catalog) Unresolved() []Key {
 		return known[id]
 	}
 	c.eachRun(func(run []row) {
-		if run[0].flags&rooted == 0 || c.placed(run[0].id, anyDepth) {
+		if run[0].flags&rooted == 0 || c.placedRun(run, anyDepth) {
 			return
 		}
-		if depth(run[0].id) == anyDepth {
+		if depth(run) == anyDepth {
 			out = append(out, run[0].id)
 		}
 	})
@@ -180,7 +185,7 @@ func (c *Catalog) Sweepable() map[int]bool {
 	}
 	for i := range c.rows {
 		r := &c.rows[i]
-		if c.Packs[r.pack].Sweep && r.flags&live != 0 && !c.placed(r.id, anyDepth) {
+		if c.Packs[r.pack].Sweep && r.flags&live != 0 && !c.placed(r.id, anyDepth) { // few
 			ok[int(r.pack)] = false
 		}
 	}

@@ -64,7 +64,7 @@ func (p *Plan) place(id Key, below, from int) bool {
 	for i := range run {
 		r := &run[i]
 		if r.flags&(isDelta|recode) == isDelta && int(r.depth) < below && p.c.good(r) && p.c.usable(&p.c.Packs[r.pack]) &&
-			p.place(r.base, int(r.depth), -1) {
+			p.placeBase(r) {
 			return true
 		}
 	}
@@ -81,6 +81,11 @@ func (p *Plan) place(id Key, below, from int) bool {
 	return false
 }
 
+// placeBase plans a location for the base of a delta.
+func (p *Plan) placeBase(r *row) bool {
+	return p.c.placedRun(p.c.run(r), int(r.depth)) || p.place(p.c.baseOf(r), int(r.depth), -1)
+}
+
 func (p *Plan) rank(r *row, from int) int {
 	switch {
 	case int(r.pack) == from:
@@ -94,7 +99,10 @@ func (p *Plan) rank(r *row, from int) int {
 // copy plans to copy a chunk from one place, and before it its base.
 func (p *Plan) copy(r *row) bool {
 	id := r.id
-	add := Copy{ID: id, Pack: int(r.pack), Stored: int64(r.stored), Depth: r.depth, Base: r.base, Delta: r.flags&isDelta != 0}
+	add := Copy{ID: id, Pack: int(r.pack), Stored: int64(r.stored), Depth: r.depth}
+	if r.flags&isDelta != 0 {
+		add.Base, add.Delta = p.c.baseOf(r), true
+	}
 	if r.flags&recode != 0 {
 		add.Recode = true
 		add.Base, add.Delta = p.c.rootedBase(r)
@@ -113,7 +121,7 @@ func (p *Plan) copy(r *row) bool {
 // rootedBase returns the next chunk along a chain of bases that a manifest roots.
 func (c *Catalog) rootedBase(r *row) (Key, bool) {
 	for r.flags&isDelta != 0 {
-		run := c.find(r.base)
+		run := c.run(r)
 		if len(run) == 0 || run[0].depth >= r.depth {
 			break
 		}
@@ -155,13 +163,13 @@ func (p *Plan) PlaceSwept() {
 func (p *Plan) PlaceRooted() {
 	c := p.c
 	c.eachRun(func(run []row) {
-		if run[0].flags&rooted != 0 {
+		if run[0].flags&rooted != 0 && !c.placedRun(run, anyDepth) {
 			p.Place(run[0].id)
 		}
 	})
 	for i := range c.rows {
 		if r := &c.rows[i]; r.flags&isDelta != 0 && r.flags&(rooted|needed) != 0 && c.usable(&c.Packs[r.pack]) && c.good(r) {
-			p.place(r.base, int(r.depth), -1)
+			p.placeBase(r)
 		}
 	}
 }
@@ -219,7 +227,7 @@ func (c *Catalog) chooseRecode(keep map[Key]bool, none bool) {
 	dependents := make(map[Key]int32)
 	chain := func(r *row, fn func(run []row) bool) (whole bool) {
 		for r.flags&isDelta != 0 {
-			run := c.find(r.base)
+			run := c.run(r)
 			if len(run) == 0 || run[0].depth >= r.depth || run[0].flags&rooted != 0 || !fn(run) {
 				return false
 			}
@@ -351,8 +359,8 @@ func (c *Catalog) Choose(o Choice) []int {
 				keep[r.id] = true
 			}
 			if r.flags&isDelta != 0 {
-				if base := c.find(r.base); len(base) > 0 && base[0].flags&(rooted|held) == held {
-					keep[r.base] = true
+				if base := c.run(r); len(base) > 0 && base[0].flags&(rooted|held) == held {
+					keep[base[0].id] = true
 				}
 			}
 		}

@@ -237,11 +237,11 @@ func fingerprint(files map[string][]byte, acks []string) uint64 {
 	h := fnv.New64a()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if !strings.HasPrefix(name, "tmp/") {
-			fmt.Fprintf(h, "%s %d %d\n", name, len(name), len(files[name]))
+			_, _ = fmt.Fprintf(h, "%s %d %d\n", name, len(name), len(files[name]))
 			_, _ = h.Write(files[name])
 		}
 	}
-	fmt.Fprint(h, len(acks))
+	_, _ = fmt.Fprint(h, len(acks))
 	return h.Sum64()
 }
 

@@ -160,6 +160,33 @@ func TestEndedBySignals(t *testing.T) {
 	}
 }
 
+// TestShutdown: a server that waits for a file can be shut down, at once and without a
+// word of ours, and nothing of the fetch outlives it.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"fast", "immediate"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			w, c := pastWorld(t)
+			c.Configure(t, w.restoring("--patience", "1h")...)
+			c.Touch(t, "recovery.signal")
+			back := w.hide(w.repository())
+			w.must(c.Launch())
+			guard, worker := w.fetching(c)
+			c.Stop(t, mode)
+			w.await("nothing is left of the fetch", func() bool {
+				return syscall.Kill(guard, 0) != nil && syscall.Kill(worker, 0) != nil
+			})
+			w.stays(c)
+			if strings.Contains(c.Log(), "gpdedup:") || strings.Contains(c.Log(), "goroutine") {
+				t.Errorf("something was said in the server's log:\n%s", c.Log())
+			}
+			back()
+			w.recovers(c)
+		})
+	}
+}
+
 // TestTarget: a server that recovers up to a point does not end before it.
 func TestTarget(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/storage"
+)
+
+// eager is a storage that was asked for some things before anybody wanted them: what
+// opening a repository reads, one after the other. A server waits for a command that
+// begins with that each time, and where a request takes long, most of its time is that.
+type eager struct {
+	storage.Storage
+
+	mu      sync.Mutex
+	objects map[string]chan object  // each is answered once
+	lists   map[string]chan listing // likewise
+}
+
+type object struct {
+	data []byte
+	err  error
+}
+
+type listing struct {
+	children []storage.Child
+	err      error
+}
+
+// askAhead asks for what repo.Open is going to read, all at once.
+func askAhead(ctx context.Context, st storage.Storage, operation string, secret repo.Secret) *eager {
+	const limit = 1 << 20 // bytes; what is longer is none of it
+	keys, prefixes := repo.OpenReads(operation, secret)
+	e := &eager{Storage: st, objects: map[string]chan object{}, lists: map[string]chan listing{}}
+	for _, key := range keys {
+		answer := make(chan object, 1)
+		e.objects[key] = answer
+		go func() {
+			data, err := st.Get(ctx, key, limit)
+			answer <- object{data, err}
+		}()
+	}
+	for _, prefix := range prefixes {
+		answer := make(chan listing, 1)
+		e.lists[prefix] = answer
+		go func() {
+			children, err := st.Children(ctx, prefix)
+			answer <- listing{children, err}
+		}()
+	}
+	return e
+}
+
+// take returns the answer to what was asked ahead, the first time only.
+func take[T any](e *eager, from map[string]chan T, key string) (answer T, asked bool) {
+	e.mu.Lock()
+	c, asked := from[key]
+	delete(from, key)
+	e.mu.Unlock()
+	if asked {
+		answer = <-c
+	}
+	return answer, asked
+}
+
+func (e *eager) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
+	if o, asked := take(e, e.objects, key); asked && o.err == nil && (limit < 0 || int64(len(o.data)) <= limit) {
+		return o.data, nil
+	}
+	return e.Storage.Get(ctx, key, limit) // for an error that is of now
+}
+
+func (e *eager) Children(ctx context.Context, prefix string) ([]storage.Child, error) {
+	if l, asked := take(e, e.lists, prefix); asked && l.err == nil {
+		return l.children, nil
+	}
+	return e.Storage.Children(ctx, prefix)
+}
