@@ -88,6 +88,10 @@ bench-pgdays: build ## five days of a table in a PostgreSQL, and its base backup
 bench-wal: build ## pushing, fetching and replaying WAL, into docs/performance.md; takes a few minutes
 	@go run ./bench/wal --gpdedup ./gpdedup --update docs/performance.md
 
+.PHONY: bench-base
+bench-base: build ## base backups of five days, beside pgBackRest, into docs/performance.md; takes a few minutes
+	@go run ./bench/base --gpdedup ./gpdedup --update docs/performance.md
+
 .PHONY: benchstat
 benchstat: build/bin/benchstat ## compares the last two `make bench`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt

@@ -39,6 +39,13 @@ type Predictor interface {
 	Missed(position int)
 }
 
+// Breaks are offsets at which a chunk must end whatever the bytes say, so that what
+// begins there is cut from its own start: a file in an archive, for instance. It
+// returns the least one beyond after, or 0 if none is known. One that lies within what
+// the source has returned must be known by then. It is called from the goroutine that
+// reads the source.
+type Breaks func(after int64) int64
+
 // Chunk is a piece of the stream. Data is valid until Release.
 type Chunk struct {
 	Position int
@@ -66,10 +73,13 @@ type Cutter struct {
 	base    *chunker.BaseChunker // made when first needed: its tables take a while
 	predict Predictor
 	namer   *digest.Hasher
+	breaks  Breaks
+	proof   *chunker.BaseChunker // says of 64 bytes whether a chunk may end with them
 
 	block    *block
-	pos, end int // of the current chunk's start, and of what was read, in block
-	scanned  int // bytes from pos on that base has seen
+	offset   int64 // of the current chunk's start, in the stream
+	pos, end int   // of the current chunk's start, and of what was read, in block
+	scanned  int   // bytes from pos on that base has seen
 	asked    bool
 	eof      bool
 	position int
@@ -80,6 +90,12 @@ type Cutter struct {
 func NewCutter(src io.Reader, p Params, pool *Pool, predict Predictor, namer *digest.Hasher) *Cutter {
 	return &Cutter{src: src, params: p, pool: pool, predict: predict, namer: namer}
 }
+
+// BreakAt has chunks end also where b says. It is called before the first Next.
+//
+// Where a chunk ended before because of a break says nothing about where one ends now,
+// so a prediction counts only if its end is a cut, or a break again.
+func (c *Cutter) BreakAt(b Breaks) { c.breaks = b }
 
 // Next returns the next chunk, or io.EOF after the last. The chunks of a stream,
 // one after another, are the stream.
@@ -98,16 +114,18 @@ func (c *Cutter) Next() (Chunk, error) {
 			}
 			c.asked = true
 		}
+		window, ends := c.piece()
 		// What is left at the end and no longer than a chunk must be has no cut.
-		if window := c.window(); len(window) > c.scanned && (!c.eof || uint(len(window)) > c.params.Min) {
+		if len(window) > c.scanned && (!ends || uint(len(window)) > c.params.Min) {
 			if i := c.splitPoint(window[c.scanned:]); i >= 0 {
 				return c.emit(c.scanned + i), nil
 			}
 			c.scanned = len(window)
 		}
-		if c.eof {
-			if n := len(c.window()); n > 0 {
-				return c.emit(n), nil
+		if ends {
+			if len(window) > 0 {
+				c.restart()
+				return c.emit(len(window)), nil
 			}
 			c.Close()
 			return Chunk{}, io.EOF
@@ -120,10 +138,54 @@ func (c *Cutter) Next() (Chunk, error) {
 
 func (c *Cutter) splitPoint(window []byte) int {
 	if c.base == nil {
-		c.base = chunker.NewBase(c.params.Polynomial,
-			chunker.WithBaseAverageBits(c.params.Bits), chunker.WithBaseBoundaries(c.params.Min, c.params.Max))
+		c.base = c.newBase(c.params.Min, c.params.Max)
 	}
 	return c.base.NextSplitPoint(window)
+}
+
+func (c *Cutter) newBase(shortest, longest uint) *chunker.BaseChunker {
+	return chunker.NewBase(c.params.Polynomial,
+		chunker.WithBaseAverageBits(c.params.Bits), chunker.WithBaseBoundaries(shortest, longest))
+}
+
+// restart has the fingerprint forget a chunk that it has seen a part of, and that ended
+// without a cut.
+func (c *Cutter) restart() {
+	if c.scanned > 0 && c.breaks != nil {
+		c.base = c.newBase(c.params.Min, c.params.Max)
+	}
+}
+
+// fingerprinted is how many bytes the fingerprint is of.
+const fingerprinted = 64
+
+// isCut reports whether a chunk may end at the end of these bytes, its own, without a
+// break. That no cut lies before that is not looked at.
+func (c *Cutter) isCut(chunk []byte) bool {
+	n := uint(len(chunk))
+	if n < c.params.Min || n == c.params.Max {
+		return n == c.params.Max
+	}
+	if c.proof == nil {
+		c.proof = c.newBase(fingerprinted, 2*fingerprinted)
+	}
+	if c.proof.NextSplitPoint(chunk[n-fingerprinted:]) == fingerprinted {
+		return true
+	}
+	c.proof = nil // it goes on from where it is
+	return false
+}
+
+// piece returns what is at hand of the stream up to the next break, and whether a chunk
+// must end there, because of the break or because the stream does.
+func (c *Cutter) piece() (window []byte, ends bool) {
+	window = c.window()
+	if c.breaks != nil {
+		if at := c.breaks(c.offset); at > c.offset && at-c.offset <= int64(len(window)) {
+			return window[:at-c.offset], true
+		}
+	}
+	return window, c.eof
 }
 
 // tryPrediction returns the predicted chunk if the bytes at hand have its name;
@@ -133,17 +195,18 @@ func (c *Cutter) tryPrediction() (chunk Chunk, more, ok bool) {
 	if n == 0 {
 		return Chunk{}, false, false
 	}
-	window := c.window()
+	window, ends := c.piece()
 	need := n
 	if final {
 		need++ // to see whether the stream ends here
 	}
-	if len(window) < need && !c.eof && need <= c.pool.size {
+	if len(window) < need && !ends && need <= c.pool.size {
 		return Chunk{}, true, false
 	}
 	// The last chunk of a stream ends because the stream does: only at an end is
 	// its end a cut.
-	fits := len(window) >= n && (!final || c.eof && len(window) == n)
+	atEnd := ends && len(window) == n
+	fits := len(window) >= n && (!final || atEnd) && (c.breaks == nil || atEnd || c.isCut(window[:n]))
 	if fits && c.namer.Sum(window[:n]) == id {
 		chunk = c.emit(n)
 		chunk.ID, chunk.Named = id, true
@@ -164,6 +227,7 @@ func (c *Cutter) emit(n int) Chunk {
 	chunk := Chunk{Position: c.position, Data: c.block.buf[c.pos : c.pos+n : c.pos+n], block: c.block}
 	c.block.refs.Add(1)
 	c.pos += n
+	c.offset += int64(n)
 	c.scanned, c.asked = 0, false
 	c.position++
 	return chunk

@@ -23,6 +23,9 @@ func EscapeName(what, name string) (string, error) {
 // UnescapeName reverses EscapeName and refuses everything that it does not write.
 func UnescapeName(component string) (string, error) { return unescape(component) }
 
+// MeanChunk returns how long a chunk is on average, in bytes.
+func (r *Repo) MeanChunk() int64 { return int64(r.config.Chunks.Min) + 1<<r.config.Chunks.Bits }
+
 // OpenReads returns what Open is going to ask the storage for, as far as that is known
 // beforehand: keys of objects, and prefixes of listings. Who has to wait for each answer
 // can ask for all of them at once.

@@ -122,6 +122,7 @@ func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) e
 		predictor = prev
 	}
 	cutter := chunking.NewCutter(src, p.w.r.cuts(), pool, predictor, p.w.r.keys.Namer())
+	cutter.BreakAt(p.w.o.Breaks)
 	defer cutter.Close()
 	var total int64
 	for {

@@ -28,6 +28,9 @@ type WriteOptions struct {
 	// Previous names streams that probably hold much the same, the likeliest
 	// first. The first that exists is used.
 	Previous []Name
+	// Breaks, if not nil, says where a chunk must end because something begins in the
+	// stream that is to be cut from its own start.
+	Breaks chunking.Breaks
 	// BeforePublish is asked when all data is durable and only the manifest is
 	// missing; an error ends the stream without a commit.
 	BeforePublish func() error

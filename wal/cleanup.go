@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,7 +27,27 @@ type CleanupOptions struct {
 	// pg_archivecleanup does.
 	Exclusive bool
 	DryRun    bool
+
+	// Bases are the base backups in the repository that are not deleted. Cleanup refuses
+	// to go on where it finds others, unless it is Exclusive.
+	Bases []BaseBackup
+	// Deleted are the labels of those that are.
+	Deleted []string
 }
+
+// BaseBackup is what the archive has to know of a base backup in the repository.
+type BaseBackup struct {
+	Label    string
+	System   SystemID
+	From, To Name // the segments that make it consistent
+	// Window keeps everything from its start on; without, only what makes it consistent is
+	// kept.
+	Window bool
+}
+
+// BaseLabelPrefix begins the labels, in .backup files, of base backups that are stored in
+// the repository. They are kept for the backup itself, not for that file.
+const BaseLabelPrefix = "gpdedup base push: "
 
 // CleanupReport says what Cleanup did, or would do.
 type CleanupReport struct {
@@ -51,6 +73,9 @@ func (a *Archive) Cleanup(ctx context.Context, epoch SystemID, o CleanupOptions,
 		}
 	}
 	limit := floor{o.From.Position(), o.From.segment(), "what was asked for"}
+	if o.From == (Name{}) {
+		limit = floor{position: nobody} // those who need something decide
+	}
 	if o.Standby != "" {
 		limit.who = "standby " + o.Standby
 	}
@@ -58,24 +83,39 @@ func (a *Archive) Cleanup(ctx context.Context, epoch SystemID, o CleanupOptions,
 	if err := a.List(ctx, epoch, func(e Entry) error { files = append(files, e); return nil }, nil); err != nil {
 		return nil, err
 	}
+	dead := make(map[Name]bool)
 	if !o.Exclusive {
-		if err := a.lowerFloor(ctx, epoch, o, files, &limit); err != nil {
+		if err := a.lowerFloor(ctx, epoch, o, files, &limit, dead); err != nil {
 			return nil, err
 		}
+	}
+	if limit.position == nobody {
+		return nil, fmt.Errorf("remove WAL: %w: nothing says what is still needed", repo.ErrUsage)
 	}
 	report := &CleanupReport{System: epoch, From: limit.file, KeptFor: limit.who, DryRun: o.DryRun}
 	var doomed []Entry
 	for _, e := range files {
+		below := e.Name.Position() < limit.position
 		switch {
-		case e.Name.isSegment() && e.Name.Position() < limit.position,
+		case e.Name.isSegment() && below && !o.spares(epoch, e.Name),
 			// The label of a backup that the user does not keep any more.
-			o.dropsLabel(e.Name) && e.Name.Position() < limit.position:
+			(o.dropsLabel(e.Name) || dead[e.Name]) && below:
 			doomed = append(doomed, e)
 		case e.Name.Kind == Segment:
 			report.Remaining++
 		}
 	}
 	return report, a.remove(ctx, epoch, doomed, report)
+}
+
+// nobody is the position of a floor before anything was found that needs WAL.
+const nobody = ^uint64(0)
+
+// spares reports whether a segment makes a base backup consistent.
+func (o *CleanupOptions) spares(epoch SystemID, n Name) bool {
+	return !o.Exclusive && slices.ContainsFunc(o.Bases, func(b BaseBackup) bool {
+		return b.System == epoch && b.From.Position() <= n.Position() && n.Position() <= b.To.Position()
+	})
 }
 
 // floor is an address before which nothing is needed.
@@ -98,8 +138,11 @@ func (o *CleanupOptions) dropsLabel(n Name) bool {
 		cmp.Or(cmp.Compare(n.Position(), o.From.Position()), cmp.Compare(n.Offset, o.From.Offset)) < 0
 }
 
-// lowerFloor takes into account who else needs the WAL.
-func (a *Archive) lowerFloor(ctx context.Context, epoch SystemID, o CleanupOptions, files []Entry, limit *floor) error {
+// lowerFloor takes into account who else needs the WAL. Labels of backups that are no
+// more become dead.
+func (a *Archive) lowerFloor(ctx context.Context, epoch SystemID, o CleanupOptions, files []Entry, limit *floor, dead map[Name]bool) error {
+	// Marks are read before backups are looked for: one that is being stored has a mark
+	// until it can be seen.
 	marks, err := a.Marks(ctx, epoch)
 	if err != nil {
 		return err
@@ -109,28 +152,78 @@ func (a *Archive) lowerFloor(ctx context.Context, epoch SystemID, o CleanupOptio
 			limit.lower(m.From, "standby "+m.Standby)
 		}
 	}
-	for _, e := range files {
-		// Its name has the segment in which the backup starts.
-		if e.Name.Kind == Backup && !o.dropsLabel(e.Name) {
-			limit.lower(e.Name, "base backup "+e.Name.String())
+	for i := range o.Bases {
+		if b := &o.Bases[i]; b.System == epoch && b.Window {
+			limit.lower(b.From, "base backup "+b.Label)
 		}
 	}
-	return a.noBaseBackups(ctx)
+	for _, e := range files {
+		if e.Name.Kind != Backup || o.dropsLabel(e.Name) {
+			continue
+		}
+		ours, err := a.isOurs(ctx, epoch, e.Name)
+		if err != nil {
+			return err
+		}
+		if ours {
+			dead[e.Name] = !o.hasBase(epoch, e.Name)
+			continue
+		}
+		// Its name has the segment in which the backup starts.
+		limit.lower(e.Name, "base backup "+e.Name.String())
+	}
+	return a.noOtherBases(ctx, &o)
 }
 
-// noBaseBackups refuses to go on where base backups are stored, of which this version
-// cannot tell what WAL they need.
-func (a *Archive) noBaseBackups(ctx context.Context) error {
+// isOurs reports whether a .backup file is of a backup that is, or was, in the repository.
+func (a *Archive) isOurs(ctx context.Context, epoch SystemID, name Name) (bool, error) {
+	_, data, err := a.Get(ctx, epoch, name)
+	if errors.Is(err, ErrAbsent) {
+		return true, nil // gone meanwhile
+	}
+	if err != nil {
+		if isObjectError(err) {
+			return false, nil // so it is kept
+		}
+		return false, err
+	}
+	label, err := ParseLabel(data)
+	return err == nil && strings.HasPrefix(label.Label, BaseLabelPrefix), nil
+}
+
+// hasBase reports whether a base backup starts in the segment of its .backup file.
+func (o *CleanupOptions) hasBase(epoch SystemID, name Name) bool {
+	return slices.ContainsFunc(o.Bases, func(b BaseBackup) bool {
+		return b.System == epoch && b.From.Position() == name.Position()
+	})
+}
+
+// checkpoint ends the key of what a stream has so far that is still being stored.
+var checkpoint = regexp.MustCompile(`\.part-[0-9a-f]{16}-[0-9]+$`)
+
+// noOtherBases refuses to go on where base backups are stored that the caller does not
+// know of: nobody has said what WAL they need.
+func (a *Archive) noOtherBases(ctx context.Context, o *CleanupOptions) error {
 	ns, err := repo.EscapeName("namespace", a.Namespace)
 	if err != nil {
 		return err
+	}
+	known := make(map[string]bool)
+	for _, label := range o.Deleted {
+		known[label] = true
+	}
+	for i := range o.Bases {
+		known[o.Bases[i].Label] = true
 	}
 	stored, err := a.st.Children(ctx, "manifests/base/"+ns+"/"+a.Content+"/")
 	if err != nil {
 		return err
 	}
-	if len(stored) > 0 {
-		return fmt.Errorf("the repository holds base backups of this cluster (%s and others?): %w", stored[0].Name, repo.ErrNewer)
+	for _, s := range stored {
+		if label, err := repo.UnescapeName(s.Name); !checkpoint.MatchString(s.Name) && (err != nil || !known[label]) {
+			return repo.WithHint(fmt.Errorf("base backup %s: what WAL it needs is not known", s.Name),
+				"if it was stored just now, try again; 'gpdedup base list' says whether it can be read")
+		}
 	}
 	return nil
 }

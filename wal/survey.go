@@ -223,7 +223,7 @@ func (e *EpochSurvey) findGaps() {
 		// parent's beginning is written anew.
 		if last := len(t.branches) - 1; last >= 0 {
 			begin := uint64(t.branches[last].End) / uint64(e.SegmentSize)
-			if t.numbers[0] > begin {
+			if t.numbers[0] > begin && e.reaches(t.branches, begin) {
 				t.Gaps = slices.Insert(t.Gaps, 0, e.gap(t.Timeline, begin, t.numbers[0]-1))
 			}
 		}
@@ -240,6 +240,19 @@ func (e *EpochSurvey) findGaps() {
 			t.Orphans, _ = e.ranges(t, t.numbers[first:])
 		}
 	}
+}
+
+// reaches reports whether an ancestor has the segment of that number, or the one before:
+// else what lies before it was cleaned up, and nothing leads to it.
+func (e *EpochSurvey) reaches(branches []Branch, number uint64) bool {
+	for _, b := range branches {
+		for _, n := range []uint64{number, number - 1} {
+			if _, ok := e.files[SegmentName(b.Timeline, n, e.SegmentSize)]; ok && n <= number {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // leftAt returns where the newest of those timelines left this one that descend from it

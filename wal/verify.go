@@ -167,6 +167,11 @@ func (v *verifier) structure(e *EpochSurvey) {
 	for i := range e.Timelines {
 		t := &e.Timelines[i]
 		for _, g := range t.Gaps {
+			if e.retained(g) {
+				v.report(warning, "gap", e, t.Timeline, g.First,
+					"%d removed between base backups, of which the older is kept as it was at its end: %s to %s", g.Missing, g.First, g.Last)
+				continue
+			}
 			v.report(lost, "gap", e, t.Timeline, g.First, "%d missing: %s to %s", g.Missing, g.First, g.Last)
 		}
 		for _, o := range t.Orphans {
@@ -193,6 +198,33 @@ func (v *verifier) structure(e *EpochSurvey) {
 	for _, key := range e.Foreign {
 		v.report(warning, "foreign", e, 0, key, "none of gpdedup's objects")
 	}
+}
+
+// retained reports whether a gap begins where one base backup is consistent, and ends where
+// another starts: so a retention policy leaves it.
+func (e *EpochSurvey) retained(g Gap) bool {
+	first, err := ParseName(g.First)
+	last, lerr := ParseName(g.Last)
+	from, fok := first.Number(e.SegmentSize)
+	to, tok := last.Number(e.SegmentSize)
+	if err != nil || lerr != nil || !fok || !tok {
+		return false
+	}
+	ends, begins := false, false
+	for _, b := range e.Backups {
+		start, err := ParseName(b.Start)
+		stop, serr := ParseName(b.Stop)
+		if err != nil || serr != nil {
+			continue
+		}
+		if n, ok := stop.Number(e.SegmentSize); ok && n+1 == from {
+			ends = true
+		}
+		if n, ok := start.Number(e.SegmentSize); ok && n == to+1 {
+			begins = true
+		}
+	}
+	return ends && begins
 }
 
 // contradictions compares what a history says with those of its ancestors.

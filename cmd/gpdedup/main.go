@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -29,6 +30,7 @@ type CLI struct {
 	Backup    BackupCmd  `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
 	Stream    StreamCmd  `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
 	Wal       WalCmd     `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
+	Base      BaseCmd    `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
 	Version   VersionCmd `cmd:"" help:"Print the version."`
 	Help      HelpCmd    `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
 }
@@ -96,7 +98,7 @@ func runCommand(signals *signals, args []string) error {
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
 	g.log = newLogger(g)
-	if err := cli.Wal.settle(g); err != nil {
+	if err := errors.Join(cli.Wal.settle(g), cli.Base.settle(g)); err != nil {
 		return err
 	}
 	if err := g.settle(os.Getenv); err != nil {

@@ -35,12 +35,16 @@ func (c *WalCmd) settle(g *Globals) error {
 	if c.Content == "" {
 		c.everyContent, c.Content = true, wal.DefaultContent
 	}
+	return settleCluster(g, "wal", c.Cluster)
+}
+
+func settleCluster(g *Globals, command, cluster string) error {
 	switch {
-	case c.Cluster == "" || c.Cluster == g.Namespace:
+	case cluster == "" || cluster == g.Namespace:
 	case g.Namespace != "":
-		return usageError("wal: both --cluster and --namespace are given, and they differ", "they mean the same: give one of them")
+		return usageError(command+": both --cluster and --namespace are given, and they differ", "they mean the same: give one of them")
 	default:
-		g.Namespace = c.Cluster
+		g.Namespace = cluster
 	}
 	return nil
 }
@@ -48,7 +52,7 @@ func (c *WalCmd) settle(g *Globals) error {
 // joinContent makes one word of --content and a content id, which may be negative: -1
 // would be taken for a flag.
 func joinContent(args []string) []string {
-	if len(args) == 0 || args[0] != "wal" {
+	if len(args) == 0 || args[0] != "wal" && args[0] != "base" {
 		return args
 	}
 	var out []string

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/wal"
+	"github.com/gpdedup/gpdedup/wal/base"
 )
 
 // WalCleanupCmd is gpdedup wal cleanup.
@@ -90,7 +91,13 @@ func (c *WalCleanupCmd) clean(g *Globals, w *WalCmd) error {
 	if c.Forget {
 		return c.forget(g, a, epoch)
 	}
-	report, err := a.Cleanup(g.Context(), epoch, wal.CleanupOptions{From: from, Standby: c.Standby, Exclusive: c.Exclusive, DryRun: c.DryRun}, time.Now())
+	o := wal.CleanupOptions{From: from, Standby: c.Standby, Exclusive: c.Exclusive, DryRun: c.DryRun}
+	if !c.Exclusive {
+		if err := base.Needs(g.Context(), r, a, &o); err != nil {
+			return err
+		}
+	}
+	report, err := a.Cleanup(g.Context(), epoch, o, time.Now())
 	if err != nil {
 		return err
 	}

@@ -185,6 +185,12 @@ func (h *Host) template(segmentSize int) (string, error) {
 	return t.dir, t.err
 }
 
+// Adopt makes the place for a cluster whose data directory the test makes.
+func (h *Host) Adopt(r Reporter) *Cluster {
+	r.Helper()
+	return h.adopt(r, "")
+}
+
 // adopt makes the place for a cluster whose data directory the caller fills.
 func (h *Host) adopt(r Reporter, data string) *Cluster {
 	r.Helper()

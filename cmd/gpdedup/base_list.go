@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gpdedup/gpdedup/wal/base"
+)
+
+// BaseListCmd is gpdedup base list.
+type BaseListCmd struct {
+	Deleted bool `help:"Show deleted backups too, until they are gone."`
+}
+
+// Help shows examples.
+func (BaseListCmd) Help() string {
+	return `Shows for each base backup until when it can be recovered, on each timeline: how far the
+archive has WAL without a gap, and when the last segment of that was archived.
+
+Examples:
+
+	gpdedup base list --cluster main
+	gpdedup base list --cluster main --json
+`
+}
+
+// Run lists base backups.
+func (c *BaseListCmd) Run(g *Globals, b *BaseCmd) error {
+	r, a, err := b.open(g, "read")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	list, err := base.List(g.Context(), r, a, c.Deleted)
+	if err != nil {
+		return fmt.Errorf("base list: %w", err)
+	}
+	rows, err := base.Rows(g.Context(), a, list)
+	if err != nil {
+		return fmt.Errorf("base list: %w", err)
+	}
+	return g.Print(rows, func(w io.Writer) { printBases(w, rows, g.Namespace) })
+}
+
+func printBases(w io.Writer, rows []base.Row, namespace string) {
+	if len(rows) == 0 {
+		say(w, "no base backups in namespace %s", namespace)
+		return
+	}
+	t := newTable(w)
+	row(t, "BACKUP", "STORED", "SIZE", "NEW", "TIMELINE", "CONSISTENT AT", "RECOVERS TO")
+	for _, r := range rows {
+		if r.Backup == nil {
+			what := r.Problem
+			if r.Deleted {
+				what = "deleted"
+			}
+			row(t, r.Label, formatTime(r.Stored), "", "", "", "", what)
+			continue
+		}
+		row(t, r.Label, formatTime(r.Stored), formatBytes(r.Backup.Bytes), formatBytes(r.StoredSize), r.Backup.Timeline, r.Backup.Stop, reach(&r))
+	}
+	_ = t.Flush() // to a buffer
+}
+
+// reach says how far a backup can be recovered.
+func reach(r *base.Row) string {
+	if r.Problem != "" {
+		return "CANNOT be restored: " + r.Problem
+	}
+	if len(r.Reach) == 0 {
+		return "its own end (WAL included)"
+	}
+	var to []string
+	for _, t := range r.Reach {
+		s := "the end of " + t.Until
+		if t.Time != nil {
+			s += ", archived " + formatTime(*t.Time)
+		}
+		if len(r.Reach) > 1 {
+			s += fmt.Sprintf(" (timeline %d)", t.Timeline)
+		}
+		if t.Gap != "" {
+			s += ", then " + t.Gap + " is missing"
+		}
+		to = append(to, s)
+	}
+	return strings.Join(to, "; ")
+}
