@@ -136,8 +136,11 @@ func TestRepair(t *testing.T) {
 				how  string
 				edit func([]byte) []byte
 			}{
-				{"a bit in the middle", mem.FlipBit(8*len(object)/2 + i%8)}, {"a bit of the header", mem.FlipBit(8*20 + i%8)},
-				{"a bit near the end", mem.FlipBit(8*len(object) - 8*20 + i%8)}, {"half of it", mem.Truncate(len(object) / 2)}, {"gone", nil},
+				{"a bit in the middle", mem.FlipBit(8*len(object)/2 + i%8)},
+				{"a bit of the header", mem.FlipBit(8*20 + i%8)},
+				{"a bit near the end", mem.FlipBit(8*len(object) - 8*20 + i%8)},
+				{"half of it", mem.Truncate(len(object) / 2)},
+				{"gone", nil},
 			} {
 				how, edit, pack := damage.how, damage.edit, strings.HasPrefix(key, packPrefix)
 				if pack && i%5 != k && (i+2)%5 != k {

@@ -61,12 +61,12 @@ type keeper struct {
 
 // figures are what one program took for one table.
 type figures struct {
-	stored, left  int64         // bytes of the repository before and after
-	took          time.Duration // of prune alone
-	peak          int64         // bytes of memory
-	read, written int64         // bytes that prune asked the system for
-	fresh         int64         // bytes of a repository that never had the deleted days
-	again         time.Duration // a second prune, with nothing to do
+	stored, left int64         // bytes of the repository before and after
+	took         time.Duration // of prune alone
+	peak         int64         // bytes of memory
+	read         int64         // bytes that prune asked the system for
+	fresh        int64         // bytes of a repository that never had the deleted days
+	again        time.Duration // a second prune, with nothing to do
 }
 
 // readBytes is what prune read; of a program that hides it, nothing is known.

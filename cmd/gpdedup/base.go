@@ -37,7 +37,7 @@ func (c *BaseCmd) open(g *Globals, operation string) (*repo.Repo, *wal.Archive, 
 	}
 	a, err := wal.Open(r, g.Namespace, c.Content)
 	if err != nil {
-		r.Close()
+		_ = r.Close() // what was wrong comes first
 		return nil, nil, err
 	}
 	return r, a, nil

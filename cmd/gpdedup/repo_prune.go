@@ -107,11 +107,12 @@ func (c *RepoPruneCmd) options(now time.Time) (repo.PruneOptions, error) {
 	if c.IncompleteAfter != nil {
 		o.AbandonedAfter = max(*c.IncompleteAfter, 1)
 	}
-	switch text, percent := strings.CutSuffix(c.MaxUnused, "%"); {
-	case c.MaxUnused == "":
-	case c.MaxUnused == "unlimited":
+	switch c.MaxUnused {
+	case "":
+	case "unlimited":
 		o.MaxUnused = -1
 	default:
+		text, percent := strings.CutSuffix(c.MaxUnused, "%")
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil || f < 0 || f > 100 || !percent && f != 0 {
 			return o, fmt.Errorf("%w: --max-unused %q is none of 0, 5%%, 'unlimited'", repo.ErrUsage, c.MaxUnused)
