@@ -36,8 +36,12 @@ func (k *keepFlags) policy(what string) (retention.Policy, error) {
 		name string
 		n    int
 	}{
-		{"last", k.KeepLast}, {"hourly", k.KeepHourly}, {"daily", k.KeepDaily},
-		{"weekly", k.KeepWeekly}, {"monthly", k.KeepMonthly}, {"yearly", k.KeepYearly},
+		{"last", k.KeepLast},
+		{"hourly", k.KeepHourly},
+		{"daily", k.KeepDaily},
+		{"weekly", k.KeepWeekly},
+		{"monthly", k.KeepMonthly},
+		{"yearly", k.KeepYearly},
 	} {
 		if f.n < 0 {
 			return retention.Policy{}, usageError(fmt.Sprintf("%s: --keep-%s is less than 0", what, f.name), "")
