@@ -78,8 +78,8 @@ type Cutter struct {
 
 	block    *block
 	offset   int64 // of the current chunk's start, in the stream
-	pos, end int // of the current chunk's start, and of what was read, in block
-	scanned  int // bytes from pos on that base has seen
+	pos, end int   // of the current chunk's start, and of what was read, in block
+	scanned  int   // bytes from pos on that base has seen
 	asked    bool
 	eof      bool
 	position int

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
@@ -37,8 +38,7 @@ func (c *BaseCmd) open(g *Globals, operation string) (*repo.Repo, *wal.Archive, 
 	}
 	a, err := wal.Open(r, g.Namespace, c.Content)
 	if err != nil {
-		r.Close()
-		return nil, nil, err
+		return nil, nil, errors.Join(err, r.Close())
 	}
 	return r, a, nil
 }

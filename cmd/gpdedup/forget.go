@@ -36,12 +36,8 @@ func (k *keepFlags) policy(what string) (retention.Policy, error) {
 		name string
 		n    int
 	}{
-		{"last", k.KeepLast},
-		{"hourly", k.KeepHourly},
-		{"daily", k.KeepDaily},
-		{"weekly", k.KeepWeekly},
-		{"monthly", k.KeepMonthly},
-		{"yearly", k.KeepYearly},
+		{"last", k.KeepLast}, {"hourly", k.KeepHourly}, {"daily", k.KeepDaily},
+		{"weekly", k.KeepWeekly}, {"monthly", k.KeepMonthly}, {"yearly", k.KeepYearly},
 	} {
 		if f.n < 0 {
 			return retention.Policy{}, usageError(fmt.Sprintf("%s: --keep-%s is less than 0", what, f.name), "")
@@ -65,6 +61,8 @@ func (k *keepFlags) pruneAfter(g *Globals, r *repo.Repo) (*repo.PruneReport, err
 	o := repo.PruneOptions{
 		DryRun: k.DryRun, Grace: repo.DefaultGrace, MinAge: repo.DefaultMinAge, MaxUnused: repo.DefaultMaxUnused,
 	}
+	o.Progress = g.stages()
+	defer o.Progress("", 0, 0)
 	return r.Prune(g.Context(), o)
 }
 
@@ -101,12 +99,8 @@ func writeForgotten(w io.Writer, dryRun bool, kept, forgotten int, noun string) 
 	say(w, "%s kept, %d %s", count(kept, noun), forgotten, verb)
 }
 
-// writePrune says in short what a prune did.
+// writePrune writes what the prune after it did.
 func writePrune(w io.Writer, p *repo.PruneReport) {
-	if p.DryRun {
-		say(w, "prune would condemn %s in %s", formatBytes(p.CondemnedBytes), count(p.CondemnedPacks, "pack"))
-		return
-	}
-	say(w, "prune removed %s in %s, and condemned %s in %s", formatBytes(p.RemovedBytes), count(p.RemovedPacks, "pack"),
-		formatBytes(p.CondemnedBytes), count(p.CondemnedPacks, "pack"))
+	say(w, "prune:")
+	(&pruneReport{PruneReport: p}).write(w)
 }
