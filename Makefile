@@ -15,7 +15,7 @@ PKG           = ./...
 # Where goroutines meet: these packages are tested a second time, under the race detector. `make test RACE=` goes without.
 RACE          = storage index repo chunking
 # Long tests of what one goroutine computes: the race detector makes them ten times as long and finds nothing.
-RACESKIP      = BitFlips|Property|Predict|Golden|Vector|LongStream|CutsAre|Fuzz|Unprobed|TinyPages|Sim[A-Z]|WholeOp|Repair$$
+RACESKIP      = BitFlips|Property|Predict|Golden|Vector|LongStream|CutsAre|Fuzz|Unprobed|TinyPages|Sim[A-Z]|WholeOp|Repair$$|DiesAtEachStep|DamageIsRepaired|MatchesModel|FlippedByte
 PG            = 15
 
 go-files      = find . -name '.?*' -prune -o -name build -prune -o -name '*.go' -print

@@ -71,8 +71,9 @@ func TestStandbyAndTimelines(t *testing.T) {
 		lead.SQL(t, "INSERT INTO a VALUES ("+want+")")
 		w.archived(lead)
 		s.AwaitSQL(t, "SELECT max(i) FROM a", want)
+		// Else the old one would archive what it writes behind the fork.
+		lead.Stop(t, "immediate")
 		s.Promote(t)
-		lead.Stop(t, "fast")
 		s.SQL(t, "CHECKPOINT")
 		if got := s.Timeline(t); got != string(rune('2'+i)) {
 			t.Fatalf("timeline %s after promotion %d", got, i+1)
