@@ -242,14 +242,14 @@ func (e *EpochSurvey) findGaps() {
 	}
 }
 
-// reaches reports whether an ancestor has the segment of that number, or the one before:
-// else what lies before it was cleaned up, and nothing leads to it.
+// reaches reports whether an ancestor has a segment of that number or before it: else all
+// that lies before was cleaned up, and nothing leads to it.
 func (e *EpochSurvey) reaches(branches []Branch, number uint64) bool {
-	for _, b := range branches {
-		for _, n := range []uint64{number, number - 1} {
-			if _, ok := e.files[SegmentName(b.Timeline, n, e.SegmentSize)]; ok && n <= number {
-				return true
-			}
+	for i := range e.Timelines {
+		t := &e.Timelines[i]
+		if slices.ContainsFunc(t.numbers, func(n uint64) bool { return n <= number }) &&
+			slices.ContainsFunc(branches, func(b Branch) bool { return b.Timeline == t.Timeline }) {
+			return true
 		}
 	}
 	return false
