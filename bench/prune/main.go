@@ -71,7 +71,7 @@ type figures struct {
 
 // readBytes is what prune read; of a program that hides it, nothing is known.
 func (f figures) readBytes() string {
-	if f.read == 0 {
+	if f.read < mega { // what it shows is from before it hid it
 		return "–"
 	}
 	return fmt.Sprintf("%.1f MB", float64(f.read)/mega)
