@@ -15,7 +15,6 @@ import (
 	"github.com/gpdedup/gpdedup/repo/catalog"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
-	"github.com/gpdedup/gpdedup/repo/pack"
 )
 
 // deltaBatch is how many bytes of whole chunks are decoded at once, with all that is
@@ -31,7 +30,7 @@ func (c *checker) checkDeltas(ctx context.Context) error {
 			c.cat.MarkBad(x.Pack, x.ID)
 			c.blame(packKey(c.cat.Packs[x.Pack].ID), "deltas in it have lost their bases", nil)
 		})
-		d := &deltaCheck{c: c, tree: tree, f: c.r.newFetcher(), dirs: &directories{r: c.r, known: make(map[int]*directory)}}
+		d := &deltaCheck{c: c, tree: tree, f: c.r.newFetcher(), dirs: newDirectories(maxCheckDirectories, c.directory)}
 		c.mu.Lock()
 		c.total += tree.Bytes()
 		c.mu.Unlock()
@@ -70,7 +69,7 @@ func (d *deltaCheck) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(d.c.r.opts.Concurrency)
 	for _, n := range slices.Sorted(maps.Keys(roots)) {
-		dir, err := d.dirs.get(ctx, d.c, n)
+		dir, err := d.dirs.get(ctx, n)
 		if err != nil {
 			if isUnusable(err) && ctx.Err() == nil {
 				continue // found bad, or gone, already
@@ -132,7 +131,7 @@ func (d *deltaCheck) level(ctx context.Context, nodes []catalog.Node, bases map[
 	kept := nodes[:0:0]
 	needs := make([]digest.ID, 0, len(nodes))
 	for _, x := range nodes {
-		dir, err := d.dirs.get(ctx, d.c, x.Pack)
+		dir, err := d.dirs.get(ctx, x.Pack)
 		if err != nil && (!isUnusable(err) || ctx.Err() != nil) {
 			return nil, err
 		}
@@ -253,40 +252,12 @@ func (d *deltaCheck) fail(x catalog.Node, err error) {
 // Chains lead to as many packs as they are deep.
 const maxCheckDirectories = 256
 
-// directories keeps what packs hold.
-type directories struct {
-	r     *Repo
-	mu    sync.Mutex // guards the rest
-	known map[int]*directory
-	order []int // oldest first
-}
-
-func (d *directories) get(ctx context.Context, c *checker, n int) (*directory, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if dir := d.known[n]; dir != nil {
-		return dir, nil
-	}
+// directory reads what a pack holds.
+func (c *checker) directory(ctx context.Context, n int) (*directory, error) {
 	p := &c.cat.Packs[n]
-	read, err := d.r.directoryOf(ctx, p.ID, p.Size)
+	dir, err := c.r.directoryOf(ctx, p.ID, p.Size)
 	if err != nil {
 		return nil, err
 	}
-	dir := newDirectory(&read)
-	if len(d.order) >= maxCheckDirectories {
-		delete(d.known, d.order[0])
-		d.order = d.order[1:]
-	}
-	d.known[n], d.order = dir, append(d.order, n)
-	return dir, nil
-}
-
-// newDirectory arranges what a pack holds for whoever reads chunks from it.
-func newDirectory(dir *index.Pack) *directory {
-	d := &directory{entries: dir.Entries, at: make(map[catalog.Key]int, len(dir.Entries))}
-	dir.Locations(pack.FirstOffset, func(id digest.ID, loc index.Location) {
-		d.at[catalog.KeyOf(id)] = len(d.locations)
-		d.locations = append(d.locations, loc)
-	})
-	return d
+	return newDirectory(&dir), nil
 }

@@ -9,8 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/gpdedup/gpdedup/delta"
-	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/catalog"
 	"github.com/gpdedup/gpdedup/repo/manifest"
@@ -18,27 +16,13 @@ import (
 	"github.com/gpdedup/gpdedup/repo/seal"
 )
 
-// directory is what a pack holds, for whoever reads chunks from it.
-type directory struct {
-	entries   []index.Entry
-	locations []index.Location
-	at        map[catalog.Key]int
-}
-
-// maxDirectories bounds the directories that a copier keeps; each has some hundred
-// entries.
-const maxDirectories = 64
-
 // copier copies chunks from packs to new packs, in the order of a plan.
 type copier struct {
 	c       *collector
 	plan    *catalog.Plan
 	fetcher *fetcher
 
-	mu    sync.Mutex // guards dirs and order
-	dirs  map[int]*directory
-	order []int // of dirs, oldest first
-
+	dirs    *directories
 	builder *pack.Builder
 	written []index.Pack // stored, and not yet named by a fragment
 	named   []index.Pack // and named
@@ -49,11 +33,13 @@ type copier struct {
 
 	chunks, recoded int
 	bytes           int64
+
+	mu sync.Mutex // guards what the report says was read, beside workers
 }
 
 func (c *collector) newCopier(plan *catalog.Plan) *copier {
 	return &copier{
-		c: c, plan: plan, fetcher: c.r.newFetcher(), dirs: make(map[int]*directory),
+		c: c, plan: plan, fetcher: c.r.newFetcher(), dirs: newDirectories(maxDirectories, c.readDirectory),
 		failed: make(map[catalog.Key]error), total: plan.Bytes(),
 	}
 }
@@ -97,7 +83,7 @@ func (x *copier) copy(ctx context.Context, list []catalog.Copy) error {
 	rows := make([]*manifest.Chunk, len(list))
 	entries := make([]index.Entry, len(list))
 	for i := range list {
-		d, err := x.directory(ctx, list[i].Pack)
+		d, err := x.dirs.get(ctx, list[i].Pack)
 		if err != nil {
 			if err := x.fail(ctx, list[i].ID, list[i].Pack, err); err != nil {
 				return err
@@ -209,115 +195,6 @@ func (x *copier) fail(ctx context.Context, id catalog.Key, n int, err error) err
 	return nil
 }
 
-// recoded is a chunk that was encoded anew.
-type recoded struct {
-	entry   index.Entry
-	payload []byte
-	err     error
-}
-
-// recode encodes chunks anew, several at once.
-func (x *copier) recode(ctx context.Context, list []catalog.Copy) error {
-	results := make([]recoded, len(list))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(x.c.r.opts.Concurrency)
-	for i := range list {
-		g.Go(func() error {
-			results[i] = x.encode(gctx, &list[i])
-			return gctx.Err()
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for i := range list {
-		k, done := &list[i], &results[i]
-		if done.err != nil {
-			if err := x.fail(ctx, k.ID, k.Pack, done.err); err != nil {
-				return err
-			}
-			continue
-		}
-		x.recoded++
-		if err := x.add(ctx, done.entry, done.payload); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// encode encodes one chunk anew: against the base that the plan says, or whole.
-func (x *copier) encode(ctx context.Context, k *catalog.Copy) recoded {
-	r := x.c.r
-	entry, content, err := x.content(ctx, k.ID)
-	if err != nil {
-		return recoded{err: err}
-	}
-	defer r.buffers.put(content)
-	payload, encoding := r.enc.Encode(nil, content)
-	entry.Encoding, entry.Depth, entry.Base = encoding, 0, digest.ID{}
-	if err := r.verifyPayload(payload, encoding, content); err != nil {
-		return recoded{err: err}
-	}
-	if depth := x.plan.DepthOf(k.Base); k.Delta && depth < int(k.Depth) {
-		base, baseContent, err := x.content(ctx, k.Base)
-		if err != nil {
-			return recoded{err: err}
-		}
-		defer r.buffers.put(baseContent)
-		var encoder delta.Encoder
-		if raw, ok := encoder.Encode(nil, baseContent, content, 3*len(payload)); ok {
-			if smaller := r.enc.EncodeDelta(nil, raw); len(smaller) < len(payload) {
-				if err := r.verifyDelta(smaller, baseContent, content, len(raw)); err != nil {
-					return recoded{err: err}
-				}
-				payload = smaller
-				entry.Encoding, entry.Depth, entry.Base = index.Delta, uint8(depth+1), base.ID
-			}
-		}
-	}
-	return recoded{entry: entry, payload: payload}
-}
-
-// content reads a chunk, with its bases.
-func (x *copier) content(ctx context.Context, id catalog.Key) (index.Entry, []byte, error) {
-	chain := x.c.cat.Chain(id)
-	if chain == nil {
-		return index.Entry{}, nil, fmt.Errorf("%w: a base is nowhere", ErrDamaged)
-	}
-	t := &manifest.Table{Bases: make([]manifest.Chunk, len(chain)-1)}
-	packs := make(map[int]uint32)
-	var entry index.Entry
-	for i, s := range chain {
-		d, err := x.directory(ctx, s.Pack)
-		if err != nil {
-			return index.Entry{}, nil, err
-		}
-		at, ok := d.find(s.ID, s.Depth)
-		if !ok {
-			return index.Entry{}, nil, fmt.Errorf("%w: %s does not hold what the index says", ErrDamaged, packKey(x.c.cat.Packs[s.Pack].ID))
-		}
-		row := x.row(t, packs, s.Pack, d, at)
-		if s.Delta {
-			row.Base = uint32(i + 1)
-		}
-		if i == 0 {
-			entry = d.entries[at]
-			t.Rows = []manifest.Chunk{row}
-		} else {
-			t.Bases[i-1] = row
-		}
-	}
-	contents, read, err := x.fetcher.contents(ctx, t, []*manifest.Chunk{&t.Rows[0]}, x.c.r.keys.Namer())
-	x.mu.Lock()
-	x.c.report.BytesRead += read
-	x.mu.Unlock()
-	if err != nil {
-		return index.Entry{}, nil, err
-	}
-	return entry, contents[0], nil
-}
-
 // add puts a chunk into the pack that is being filled.
 func (x *copier) add(ctx context.Context, entry index.Entry, payload []byte) error {
 	if x.builder != nil && x.builder.Size()+len(payload)+seal.Overhead+index.EntrySize(&entry) > x.target() {
@@ -404,99 +281,4 @@ func (x *copier) finish(ctx context.Context) error {
 	x.c.cat.Sort()
 	x.c.cat.Decide()
 	return nil
-}
-
-// directory reads what a pack holds.
-func (x *copier) directory(ctx context.Context, n int) (*directory, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if d := x.dirs[n]; d != nil {
-		return d, nil
-	}
-	d, err := x.c.readDirectory(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	if len(x.order) >= maxDirectories {
-		delete(x.dirs, x.order[0])
-		x.order = x.order[1:]
-	}
-	x.dirs[n], x.order = d, append(x.order, n)
-	return d, nil
-}
-
-func (c *collector) readDirectory(ctx context.Context, n int) (*directory, error) {
-	if d := c.hinted[n]; d != nil {
-		return d, nil
-	}
-	p := &c.cat.Packs[n]
-	dir, err := c.r.readFooter(ctx, p.ID, p.Size)
-	if err != nil && isUnusable(err) && !isNotExist(err) {
-		dir, err = c.namedDirectory(ctx, n, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return newDirectory(&dir), nil
-}
-
-// namedDirectory takes what a pack holds from a fragment, because its footer cannot be read.
-func (c *collector) namedDirectory(ctx context.Context, n int, cause error) (index.Pack, error) {
-	for _, info := range c.listed {
-		if !slices.Contains(c.fragments[fragmentKey(info.ID)].packs, n) {
-			continue
-		}
-		packs, err := c.r.loadFragment(ctx, info.ID)
-		if err != nil {
-			continue // another may name it too
-		}
-		for i := range packs {
-			if packs[i].ID == c.cat.Packs[n].ID {
-				return packs[i], nil
-			}
-		}
-	}
-	return index.Pack{}, cause
-}
-
-// find returns which entry is the chunk's, with the given depth if it is there twice.
-func (d *directory) find(id catalog.Key, depth uint8) (int, bool) {
-	at, ok := d.at[id]
-	if !ok || d.entries[at].Depth == depth {
-		return at, ok
-	}
-	for i := range d.entries {
-		if e := &d.entries[i]; e.Depth == depth && catalog.KeyOf(e.ID) == id {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
-// locate finds chunks, and their bases, for the reader of a manifest whose hints are old.
-func (c *collector) locate(ctx context.Context, want map[digest.ID]bool) (locations, error) {
-	found := make(locations)
-	dirs := make(map[int]*directory)
-	for id := range want {
-		c.mark.Lock()
-		chain := c.cat.Chain(catalog.KeyOf(id))
-		c.mark.Unlock()
-		for _, s := range chain {
-			d := dirs[s.Pack]
-			if d == nil {
-				var err error
-				if d, err = c.readDirectory(ctx, s.Pack); isUnusable(err) {
-					continue
-				} else if err != nil {
-					return nil, err
-				}
-				dirs[s.Pack] = d
-			}
-			if at, ok := d.find(s.ID, s.Depth); ok {
-				id := d.entries[at].ID
-				found[id] = append(found[id], d.locations[at])
-			}
-		}
-	}
-	return found, nil
 }

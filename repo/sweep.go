@@ -183,9 +183,6 @@ func (c *collector) remove(ctx context.Context, stage string, objects []storage.
 	done := int64(0)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.concurrency())
-	if c.r.opts.Concurrency == 1 {
-		g.SetLimit(1)
-	}
 	for _, info := range objects {
 		if c.expired() {
 			g.Go(func() error { return errDeadline })

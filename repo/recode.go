@@ -1,0 +1,123 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gpdedup/gpdedup/delta"
+	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/catalog"
+	"github.com/gpdedup/gpdedup/repo/manifest"
+)
+
+// recoded is a chunk that was encoded anew.
+type recoded struct {
+	entry   index.Entry
+	payload []byte
+	err     error
+}
+
+// recode encodes chunks anew, several at once.
+func (x *copier) recode(ctx context.Context, list []catalog.Copy) error {
+	results := make([]recoded, len(list))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(x.c.r.opts.Concurrency)
+	for i := range list {
+		g.Go(func() error {
+			results[i] = x.encode(gctx, &list[i])
+			return gctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i := range list {
+		k, done := &list[i], &results[i]
+		if done.err != nil {
+			if err := x.fail(ctx, k.ID, k.Pack, done.err); err != nil {
+				return err
+			}
+			continue
+		}
+		x.recoded++
+		if err := x.add(ctx, done.entry, done.payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encode encodes one chunk anew: against the base that the plan says, or whole.
+func (x *copier) encode(ctx context.Context, k *catalog.Copy) recoded {
+	r := x.c.r
+	entry, content, err := x.content(ctx, k.ID)
+	if err != nil {
+		return recoded{err: err}
+	}
+	defer r.buffers.put(content)
+	payload, encoding := r.enc.Encode(nil, content)
+	entry.Encoding, entry.Depth, entry.Base = encoding, 0, digest.ID{}
+	if err := r.verifyPayload(payload, encoding, content); err != nil {
+		return recoded{err: err}
+	}
+	if depth := x.plan.DepthOf(k.Base); k.Delta && depth < int(k.Depth) {
+		base, baseContent, err := x.content(ctx, k.Base)
+		if err != nil {
+			return recoded{err: err}
+		}
+		defer r.buffers.put(baseContent)
+		var encoder delta.Encoder
+		if raw, ok := encoder.Encode(nil, baseContent, content, 3*len(payload)); ok {
+			if smaller := r.enc.EncodeDelta(nil, raw); len(smaller) < len(payload) {
+				if err := r.verifyDelta(smaller, baseContent, content, len(raw)); err != nil {
+					return recoded{err: err}
+				}
+				payload = smaller
+				entry.Encoding, entry.Depth, entry.Base = index.Delta, uint8(depth+1), base.ID
+			}
+		}
+	}
+	return recoded{entry: entry, payload: payload}
+}
+
+// content reads a chunk, with its bases.
+func (x *copier) content(ctx context.Context, id catalog.Key) (index.Entry, []byte, error) {
+	chain := x.c.cat.Chain(id)
+	if chain == nil {
+		return index.Entry{}, nil, fmt.Errorf("%w: a base is nowhere", ErrDamaged)
+	}
+	t := &manifest.Table{Bases: make([]manifest.Chunk, len(chain)-1)}
+	packs := make(map[int]uint32)
+	var entry index.Entry
+	for i, s := range chain {
+		d, err := x.dirs.get(ctx, s.Pack)
+		if err != nil {
+			return index.Entry{}, nil, err
+		}
+		at, ok := d.find(s.ID, s.Depth)
+		if !ok {
+			return index.Entry{}, nil, fmt.Errorf("%w: %s does not hold what the index says", ErrDamaged, packKey(x.c.cat.Packs[s.Pack].ID))
+		}
+		row := x.row(t, packs, s.Pack, d, at)
+		if s.Delta {
+			row.Base = uint32(i + 1)
+		}
+		if i == 0 {
+			entry = d.entries[at]
+			t.Rows = []manifest.Chunk{row}
+		} else {
+			t.Bases[i-1] = row
+		}
+	}
+	contents, read, err := x.fetcher.contents(ctx, t, []*manifest.Chunk{&t.Rows[0]}, x.c.r.keys.Namer())
+	x.mu.Lock()
+	x.c.report.BytesRead += read
+	x.mu.Unlock()
+	if err != nil {
+		return index.Entry{}, nil, err
+	}
+	return entry, contents[0], nil
+}
