@@ -151,8 +151,8 @@ func (p *Plan) DepthOf(id Key) int {
 
 // PlaceSwept plans a location for every live chunk of the packs to be swept.
 func (p *Plan) PlaceSwept() {
-	for i := range p.c.rows {
-		if r := &p.c.rows[i]; p.c.Packs[r.pack].Sweep && r.flags&live != 0 {
+	for _, r := range p.c.all() {
+		if p.c.Packs[r.pack].Sweep && r.flags&live != 0 {
 			p.place(r.id, anyDepth, int(r.pack))
 		}
 	}
@@ -167,8 +167,8 @@ func (p *Plan) PlaceRooted() {
 			p.Place(run[0].id)
 		}
 	})
-	for i := range c.rows {
-		if r := &c.rows[i]; r.flags&isDelta != 0 && r.flags&(rooted|needed) != 0 && c.usable(&c.Packs[r.pack]) && c.good(r) {
+	for _, r := range c.all() {
+		if r.flags&isDelta != 0 && r.flags&(rooted|needed) != 0 && c.usable(&c.Packs[r.pack]) && c.good(r) {
 			p.placeBase(r)
 		}
 	}
@@ -242,9 +242,7 @@ func (c *Catalog) chooseRecode(keep map[Key]bool, none bool) {
 			}
 		})
 	}
-	for i := range c.rows {
-		c.rows[i].flags &^= recode | held
-	}
+	c.clear(recode | held)
 	if none {
 		return
 	}
@@ -290,9 +288,7 @@ func (c *Catalog) chooseRecode(keep map[Key]bool, none bool) {
 	}
 	mark := func() {
 		remaining := maps.Clone(dependents)
-		for i := range c.rows {
-			c.rows[i].flags &^= held
-		}
+		c.clear(held)
 		deltas(func(run []row) {
 			if run[0].flags&recode == 0 {
 				return
@@ -350,8 +346,7 @@ func (c *Catalog) Choose(o Choice) []int {
 			c.Packs[n].Condemned = true
 		}
 		before := len(keep)
-		for i := range c.rows {
-			r := &c.rows[i]
+		for _, r := range c.all() {
 			if p := &c.Packs[r.pack]; !p.there() || p.Condemned {
 				continue
 			}
@@ -365,9 +360,7 @@ func (c *Catalog) Choose(o Choice) []int {
 			}
 		}
 		if len(keep) == before {
-			for i := range c.rows {
-				c.rows[i].flags &^= answered | counts
-			}
+			c.clear(answered | counts)
 			return packs
 		}
 		for _, n := range packs {
