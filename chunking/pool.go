@@ -24,7 +24,15 @@ type block struct {
 // When ctx ends, nobody waits for a block any more.
 func NewPool(ctx context.Context, n, longest int) *Pool {
 	// A block holds the longest chunk and what was read along with it.
-	size := max(4<<20, 2*longest)
+	return newPool(ctx, n, max(4<<20, 2*longest))
+}
+
+// NewPoolFor returns a pool of one block for a stream of length bytes.
+func NewPoolFor(ctx context.Context, length int) *Pool {
+	return newPool(ctx, 1, length+1) // room to ask for more and see the end
+}
+
+func newPool(ctx context.Context, n, size int) *Pool {
 	return &Pool{ctx: ctx, size: size, free: make(chan *block, n), max: int32(n)}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
@@ -36,7 +37,7 @@ const walPrefix = "wal/"
 // DefaultContent is the content id where there is none.
 const DefaultContent = "0"
 
-var contentID = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,8})$`)
+var contentID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(0|-?[1-9][0-9]{0,8})$`) })
 
 // Open returns the archive of the namespace and the content id. Nothing is read: an
 // archive that holds nothing is an empty one.
@@ -66,7 +67,7 @@ func archivePrefix(namespace, content string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !contentID.MatchString(content) {
+	if !contentID().MatchString(content) {
 		return "", repo.WithHint(fmt.Errorf("%w: %.40q is not a content id", repo.ErrUsage, content),
 			"Greenplum puts it in place of %c; leave --content out elsewhere")
 	}
@@ -85,7 +86,7 @@ func Contents(ctx context.Context, r *repo.Repo, namespace string) ([]string, er
 	}
 	var contents []string
 	for _, c := range children {
-		if c.Dir && contentID.MatchString(c.Name) {
+		if c.Dir && contentID().MatchString(c.Name) {
 			contents = append(contents, c.Name)
 		}
 	}

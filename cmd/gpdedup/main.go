@@ -13,8 +13,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/plugin"
 )
@@ -84,7 +82,7 @@ func run(args []string) int {
 
 func runCommand(signals *signals, args []string) error {
 	cli := &CLI{}
-	parser, err := newParser(cli)
+	parser, err := narrowParser(cli, args)
 	if err != nil {
 		return fmt.Errorf("internal error: %w", err)
 	}
@@ -105,19 +103,4 @@ func runCommand(signals *signals, args []string) error {
 		return err
 	}
 	return command.Run(g)
-}
-
-func newParser(cli *CLI) (*kong.Kong, error) {
-	return kong.New(cli,
-		kong.Name("gpdedup"),
-		kong.Description("A deduplicating repository for backups, and gpbackup's plugin to it."),
-		kong.ExplicitGroups([]kong.Group{
-			{Key: "repository", Title: "The repository (flags go before the environment, that before --config):"},
-			{Key: "source", Title: "The other repository:"},
-			{Key: "target", Title: "The repository to copy to:"},
-			{Key: "bucket", Title: "Its storage, if that is a bucket (with the keys of the environment, the shared files or --config):"},
-			{Key: "output", Title: "Output:"},
-		}),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
-	)
 }
