@@ -166,7 +166,7 @@ func (r *release) stage(dir string, files []file) error {
 			return err
 		}
 	}
-	for _, d := range directories(files) {
+	for _, d := range append(directories(files), ".") { // the umask must not show
 		if err := os.Chmod(filepath.Join(dir, d), 0o755); err != nil { //nolint:gosec // for everybody
 			return err
 		}
