@@ -24,13 +24,15 @@ var version = "0.1.0-dev"
 type CLI struct {
 	Globals
 
-	RepoGroup RepoCmd    `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
-	Backup    BackupCmd  `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
-	Stream    StreamCmd  `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
-	Wal       WalCmd     `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
-	Base      BaseCmd    `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
-	Version   VersionCmd `cmd:"" help:"Print the version."`
-	Help      HelpCmd    `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
+	RepoGroup  RepoCmd       `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
+	Backup     BackupCmd     `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
+	Stream     StreamCmd     `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
+	Wal        WalCmd        `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
+	Base       BaseCmd       `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
+	Completion CompletionCmd `cmd:"" help:"Print a script with which a shell completes command lines."`
+	Man        ManCmd        `cmd:"" help:"Print a manual page, or write all of them."`
+	Version    VersionCmd    `cmd:"" help:"Print the version."`
+	Help       HelpCmd       `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
 }
 
 func main() {
@@ -91,7 +93,7 @@ func runCommand(signals *signals, args []string) error {
 	}
 	command, err := parser.Parse(joinContent(args))
 	if err != nil {
-		return parseError(err)
+		return parseError(err, args)
 	}
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)

@@ -74,9 +74,9 @@ func newestVersions(ctx context.Context, r *repo.Repo, namespace, name string, n
 // StreamPutCmd is gpdedup stream put.
 type StreamPutCmd struct {
 	Name        string `arg:"" help:"The stream's name."`
-	Compression string `placeholder:"LEVEL" help:"off, fastest, default, better or best; fastest if nothing is said."`
-	Delta       string `placeholder:"MODE" help:"Store what distinguishes a chunk from a similar one: auto (where it pays; the default), on or off."`
-	Transcode   string `placeholder:"on|off" help:"Take gzip off a stream named .gz and zstd off one named .zst, and put it on again on the way out; on if nothing is said."`
+	Compression string `placeholder:"LEVEL" complete:"off,fastest,default,better,best" help:"off, fastest, default, better or best; fastest if nothing is said."`
+	Delta       string `placeholder:"MODE" complete:"auto,on,off" help:"Store what distinguishes a chunk from a similar one: auto (where it pays; the default), on or off."`
+	Transcode   string `placeholder:"on|off" complete:"on,off" help:"Take gzip off a stream named .gz and zstd off one named .zst, and put it on again on the way out; on if nothing is said."`
 }
 
 // Help shows examples.

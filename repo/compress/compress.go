@@ -8,6 +8,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/spelling"
 )
 
 // Level is how hard to try.
@@ -30,7 +31,8 @@ func ParseLevel(s string) (Level, error) {
 	case Off, Fastest, Default, Better, Best:
 		return l, nil
 	}
-	return "", fmt.Errorf("unknown compression %q: want off, fastest, default, better or best", s)
+	return "", fmt.Errorf("unknown compression %q: want off, fastest, default, better or best%s", s,
+		spelling.DidYouMean(s, []string{string(Off), string(Fastest), string(Default), string(Better), string(Best)}))
 }
 
 // window is zstd's window in bytes. Most chunks fit in it; a larger one costs each
