@@ -81,7 +81,7 @@ func TestNarrowParserIsTheParser(t *testing.T) {
 			args := append(slices.Clone(words), rest...)
 			_, wrongA := all.Parse(args)
 			_, wrongB := some.Parse(args)
-			if (wrongA == nil) != (wrongB == nil) || wrongA != nil && parseError(wrongA).Error() != parseError(wrongB).Error() {
+			if (wrongA == nil) != (wrongB == nil) || wrongA != nil && parseError(wrongA, args).Error() != parseError(wrongB, args).Error() {
 				t.Errorf("%q: %v, not %v", args, wrongB, wrongA)
 			}
 			_, _, want := commandOf(a, words[0])
