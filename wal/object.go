@@ -7,7 +7,6 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/gpdedup/gpdedup/digest"
-	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -103,6 +102,7 @@ func openFile(keys *seal.Keys, key string, name Name, object []byte, dec *compre
 	defer close(stop)
 	for l := range lanes {
 		go func() {
+			d := pieceDecoder{zstd: dec}
 			at := int64(metaEnd)
 			for i, b := range info.boxes {
 				box := object[at : at+int64(b)]
@@ -117,7 +117,7 @@ func openFile(keys *seal.Keys, key string, name Name, object []byte, dec *compre
 					return
 				}
 				length := int(min(int64(size), info.Length-int64(i)*int64(size)))
-				p.data, p.err = openPiece(s, uint64(i)+1, []byte(key), box, dec, info.piece(i), p.data[:0], length)
+				p.data, p.err = openPiece(s, uint64(i)+1, []byte(key), box, &d, info.piece(i), p.data[:0], length)
 				select {
 				case parts[l] <- p:
 				case <-stop:
@@ -149,64 +149,17 @@ func openFile(keys *seal.Keys, key string, name Name, object []byte, dec *compre
 	return info, nil
 }
 
-// place is where in the WAL a piece lies. It is zero for a piece of another file.
-type place struct {
-	at       LSN
-	pageSize int
-}
-
-// piece returns where piece i, from 0, lies.
-func (i *Info) piece(n int) place {
-	if !i.Name.isSegment() {
-		return place{}
-	}
-	size, _ := pieceSize(i.Length)
-	return place{at: LSN(i.Number*uint64(i.SegmentSize) + uint64(n)*uint64(size)), pageSize: int(i.PageSize)}
-}
-
-// encodingPredicted is zstd of what predict made of a piece. It is one of WAL objects
-// only.
-const encodingPredicted index.Encoding = 3
-
 // openPiece returns what the box holds, length bytes, in dst's memory if there is room.
-func openPiece(s *seal.Sealer, ordinal uint64, bind, box []byte, dec *compress.Decoder, where place, dst []byte, length int) ([]byte, error) {
-	plain, err := s.Open(nil, ordinal, bind, box)
+func openPiece(s *seal.Sealer, ordinal uint64, bind, box []byte, d *pieceDecoder, where place, dst []byte, length int) ([]byte, error) {
+	plain, err := s.Open(d.plain[:0], ordinal, bind, box)
 	if err == nil {
-		dst, err = decodePiece(dec, where, plain, dst, length)
+		d.plain = plain
+		dst, err = d.decode(where, plain, dst, length)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("piece %d: %w", ordinal, err)
 	}
 	return dst, nil
-}
-
-// decodePiece returns the content of a piece, which is an encoding and a payload: length
-// bytes, in dst's memory if there is room. What lies behind them there may change.
-func decodePiece(dec *compress.Decoder, where place, piece, dst []byte, length int) ([]byte, error) {
-	if len(piece) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", repo.ErrDamaged)
-	}
-	switch encoding := index.Encoding(piece[0]); encoding {
-	case index.Raw:
-		if len(piece)-1 != length {
-			return nil, fmt.Errorf("%w: %d bytes, want %d", repo.ErrDamaged, len(piece)-1, length)
-		}
-		return append(dst[:0], piece[1:]...), nil
-	case index.Zstd, encodingPredicted:
-		if encoding == encodingPredicted && where.pageSize == 0 {
-			return nil, fmt.Errorf("%w: encoding %d of what is no segment", repo.ErrDamaged, encoding)
-		}
-		raw, err := dec.Decode(dst[:0], piece[1:], index.Zstd, length)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", repo.ErrDamaged, err)
-		}
-		if encoding == encodingPredicted {
-			restore(raw, where.at, where.pageSize)
-		}
-		return raw, nil
-	default:
-		return nil, fmt.Errorf("encoding %d: %w", piece[0], repo.ErrNewer)
-	}
 }
 
 func checkPadding(keys *seal.Keys, s *seal.Sealer, bind, box []byte) error {

@@ -3,9 +3,7 @@ package wal
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"slices"
@@ -15,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gpdedup/gpdedup/digest"
-	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 )
@@ -30,46 +27,46 @@ type Packed struct {
 // Packer packs files. It is safe for concurrent use; each Pack takes as many cores as
 // are free of those that NewPacker was given.
 type Packer struct {
-	enc     *compress.Encoder
+	zstd    *compress.Encoder // nil: pieces are encoded the quick way
 	dec     *compress.Decoder
 	cores   chan struct{}
-	free    chan *scratch
+	free    chan *pieceEncoder
 	version string
 	now     func() time.Time
 }
 
-// NewPacker returns a packer that uses as many cores as concurrency says. version is
-// the program's, recorded with each file.
+// NewPacker returns a packer that uses as many cores as concurrency says. At the level
+// compress.Fastest pieces are encoded in a way that only WAL objects have, else by zstd.
+// version is the program's, recorded with each file.
 func NewPacker(level compress.Level, concurrency int, version string) (*Packer, error) {
-	enc, err := compress.NewEncoder(level, concurrency)
-	if err != nil {
+	p := &Packer{
+		cores: make(chan struct{}, concurrency), free: make(chan *pieceEncoder, 2*concurrency),
+		version: version, now: time.Now,
+	}
+	var err error
+	if level != compress.Fastest {
+		if p.zstd, err = compress.NewEncoder(level, concurrency); err != nil {
+			return nil, err
+		}
+	}
+	if p.dec, err = compress.NewDecoder(concurrency); err != nil {
 		return nil, err
 	}
-	dec, err := compress.NewDecoder(concurrency)
-	if err != nil {
-		return nil, err
-	}
-	return &Packer{enc: enc, dec: dec, cores: make(chan struct{}, concurrency), free: make(chan *scratch, 2*concurrency), version: version, now: time.Now}, nil
+	return p, nil
 }
 
-// scratch is memory for a piece, used again and again: to touch fresh memory takes
-// longer than to compress what is in it.
-type scratch struct {
-	raw, out, check []byte
-}
-
-func (p *Packer) takeScratch() *scratch {
+func (p *Packer) takeEncoder() *pieceEncoder {
 	select {
-	case s := <-p.free:
-		return s
+	case e := <-p.free:
+		return e
 	default:
-		return &scratch{}
+		return &pieceEncoder{zstd: p.zstd, decoder: pieceDecoder{zstd: p.dec}}
 	}
 }
 
-func (p *Packer) putScratch(s *scratch) {
+func (p *Packer) putEncoder(e *pieceEncoder) {
 	select {
-	case p.free <- s:
+	case p.free <- e:
 	default:
 	}
 }
@@ -99,7 +96,7 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 	for i := range n {
 		// Read one after the other, because the hash wants them so, and each once:
 		// what is hashed is what is stored, whatever happens to the file meanwhile.
-		room := p.takeScratch()
+		room := p.takeEncoder()
 		want := int(min(int64(size), length-int64(i)*int64(size)))
 		room.raw = slices.Grow(room.raw[:0], want)[:want]
 		if _, err := file.ReadAt(room.raw, int64(i)*int64(size)); err != nil {
@@ -118,9 +115,9 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 		}
 		g.Go(func() error {
 			defer func() { <-p.cores }()
-			piece, err := p.packPiece(out.Info.piece(i), room)
-			p.putScratch(room)
-			out.pieces[i] = piece
+			piece, err := room.encode(out.Info.piece(i))
+			out.pieces[i] = bytes.Clone(piece)
+			p.putEncoder(room)
 			return err
 		})
 	}
@@ -166,38 +163,6 @@ func (p *Packed) describe(file io.ReaderAt) error {
 	i.SegmentSize, i.PageSize = h.SegmentSize, h.PageSize
 	i.Number, _ = i.Name.Number(h.SegmentSize)
 	return nil
-}
-
-// packPiece compresses a piece, and makes sure that it can be had back. It changes what
-// is in room.
-func (p *Packer) packPiece(where place, room *scratch) ([]byte, error) {
-	raw := room.raw
-	table := crc32.MakeTable(crc32.Castagnoli)
-	sum := crc32.Checksum(raw, table)
-	predicted := false
-	if where.pageSize > 0 {
-		if predicted = predict(raw, where.at, where.pageSize); !predicted {
-			restore(raw, where.at, where.pageSize)
-		}
-	}
-	out, encoding := p.enc.Encode(append(room.out[:0], 0), raw)
-	if predicted && encoding == index.Zstd {
-		encoding = encodingPredicted
-	} else if predicted { // what the file holds, not what was made of it
-		restore(raw, where.at, where.pageSize)
-		out = append(out[:1], raw...)
-	}
-	out[0] = byte(encoding)
-	room.out = out
-	check, err := decodePiece(p.dec, where, out, room.check, len(raw))
-	if err == nil {
-		room.check = check
-	}
-	if err != nil || len(check) != len(raw) || crc32.Checksum(check, table) != sum {
-		return nil, errors.New("compress: what was compressed does not decompress to the same bytes: " +
-			"this machine's memory or processor is not to be trusted")
-	}
-	return bytes.Clone(out), nil
 }
 
 // Size returns how many bytes the content takes, compressed.
