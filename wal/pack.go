@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -15,17 +14,42 @@ import (
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/seal"
 )
 
 // Packed is a file of the archive, checked, hashed and compressed: all that can be
 // done without the repository's key.
 type Packed struct {
 	Info   Info
-	pieces [][]byte // encoding and payload
+	object []byte // room for what comes first, and the pieces, each with room for its seal
+}
+
+// room is what a box takes beyond its piece.
+const room = seal.Overhead
+
+// newPacked returns one for a file of length bytes, without pieces.
+func newPacked(info Info) *Packed {
+	// Memory that is not touched costs nothing, and most WAL takes less.
+	return &Packed{Info: info, object: make([]byte, metaEnd, metaEnd+int(info.Length)/4+minPiece)}
+}
+
+func (p *Packed) append(piece []byte) {
+	p.object = append(append(p.object, piece...), make([]byte, room)...)
+	p.Info.boxes = append(p.Info.boxes, uint32(len(piece)+room))
+}
+
+// pieces calls fn for each piece, which is encoding and payload, and where in the object its box begins.
+func (p *Packed) pieces(fn func(n, at int, piece []byte)) {
+	at := metaEnd
+	for n, box := range p.Info.boxes {
+		fn(n, at, p.object[at:at+int(box)-room])
+		at += int(box)
+	}
 }
 
 // Packer packs files. It is safe for concurrent use; each Pack takes as many cores as
-// are free of those that NewPacker was given.
+// are free of those that NewPacker was given. There are no more buffers than cores: to
+// touch memory for the first time takes as long as to read it several times.
 type Packer struct {
 	zstd    *compress.Encoder // nil: pieces are encoded the quick way
 	dec     *compress.Decoder
@@ -40,7 +64,7 @@ type Packer struct {
 // version is the program's, recorded with each file.
 func NewPacker(level compress.Level, concurrency int, version string) (*Packer, error) {
 	p := &Packer{
-		cores: make(chan struct{}, concurrency), free: make(chan *pieceEncoder, 2*concurrency),
+		cores: make(chan struct{}, concurrency), free: make(chan *pieceEncoder, concurrency),
 		version: version, now: time.Now,
 	}
 	var err error
@@ -55,22 +79,6 @@ func NewPacker(level compress.Level, concurrency int, version string) (*Packer, 
 	return p, nil
 }
 
-func (p *Packer) takeEncoder() *pieceEncoder {
-	select {
-	case e := <-p.free:
-		return e
-	default:
-		return &pieceEncoder{zstd: p.zstd, decoder: pieceDecoder{zstd: p.dec}}
-	}
-}
-
-func (p *Packer) putEncoder(e *pieceEncoder) {
-	select {
-	case p.free <- e:
-	default:
-	}
-}
-
 // Source is a file on its way into the archive.
 type Source struct {
 	Name   Name
@@ -82,28 +90,19 @@ type Source struct {
 // ErrPage, ErrHistory or ErrForeign.
 func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length int64) (*Packed, error) {
 	host, _ := os.Hostname() // only for people to read
-	out := &Packed{Info: Info{
+	out := newPacked(Info{
 		Name: src.Name, System: src.System, Length: length,
 		Origin: manifest.Origin{Host: host, Path: src.Path, Version: p.version, Time: p.now().UTC()},
-	}}
+	})
 	if err := out.describe(file); err != nil {
 		return nil, err
 	}
 	size, n := pieceSize(length)
-	out.pieces = make([][]byte, n)
 	hash := blake3.New()
 	g, ctx := errgroup.WithContext(ctx)
+	turn := make(chan struct{}) // closed when the pieces before are where they belong
+	close(turn)
 	for i := range n {
-		// Read one after the other, because the hash wants them so, and each once:
-		// what is hashed is what is stored, whatever happens to the file meanwhile.
-		room := p.takeEncoder()
-		want := int(min(int64(size), length-int64(i)*int64(size)))
-		room.raw = slices.Grow(room.raw[:0], want)[:want]
-		if _, err := file.ReadAt(room.raw, int64(i)*int64(size)); err != nil {
-			_ = g.Wait()
-			return nil, fmt.Errorf("read %s: %w", src.Path, notWhole(err))
-		}
-		_, _ = hash.Write(room.raw)
 		select {
 		case p.cores <- struct{}{}:
 		case <-ctx.Done():
@@ -113,11 +112,31 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 			}
 			return nil, err
 		}
+		// Read one after the other, because the hash wants them so, and each once:
+		// what is hashed is what is stored, whatever happens to the file meanwhile.
+		e := free(p.free)
+		if e == nil {
+			e = &pieceEncoder{zstd: p.zstd, decoder: pieceDecoder{zstd: p.dec}}
+		}
+		want := int(min(int64(size), length-int64(i)*int64(size)))
+		e.raw = slices.Grow(e.raw[:0], want)[:want]
+		if _, err := file.ReadAt(e.raw, int64(i)*int64(size)); err != nil {
+			<-p.cores
+			_ = g.Wait()
+			return nil, fmt.Errorf("read %s: %w", src.Path, notWhole(err))
+		}
+		_, _ = hash.Write(e.raw)
+		mine, next := turn, make(chan struct{})
+		turn = next
 		g.Go(func() error {
 			defer func() { <-p.cores }()
-			piece, err := room.encode(out.Info.piece(i))
-			out.pieces[i] = bytes.Clone(piece)
-			p.putEncoder(room)
+			defer close(next)
+			piece, err := e.encode(out.Info.piece(i))
+			<-mine // whoever is before has begun before
+			if err == nil {
+				out.append(piece)
+				giveBack(p.free, e)
+			}
 			return err
 		})
 	}
@@ -163,13 +182,4 @@ func (p *Packed) describe(file io.ReaderAt) error {
 	i.SegmentSize, i.PageSize = h.SegmentSize, h.PageSize
 	i.Number, _ = i.Name.Number(h.SegmentSize)
 	return nil
-}
-
-// Size returns how many bytes the content takes, compressed.
-func (p *Packed) Size() int {
-	n := 0
-	for _, piece := range p.pieces {
-		n += len(piece)
-	}
-	return n
 }

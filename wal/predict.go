@@ -31,6 +31,8 @@ const (
 	longPageHeader = 40
 )
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // predictor walks over a piece of WAL. Its memory may be used again for another.
 type predictor struct {
 	data     []byte
