@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/gpdedup/gpdedup/repo"
-	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
 )
@@ -25,11 +24,10 @@ type Archive struct {
 	Namespace string
 	Content   string // Greenplum's content id in decimal, "0" elsewhere
 
-	st          storage.Storage
-	keys        *seal.Keys
-	dec         *compress.Decoder
-	concurrency int
-	prefix      string
+	st     storage.Storage
+	keys   *seal.Keys
+	opener *opener
+	prefix string
 }
 
 const walPrefix = "wal/"
@@ -51,13 +49,12 @@ func OpenAt(r *repo.Repo, st storage.Storage, namespace, content string) (*Archi
 	if err != nil {
 		return nil, err
 	}
-	dec, err := compress.NewDecoder(r.Concurrency())
+	opener, err := newOpener(r.Concurrency())
 	if err != nil {
 		return nil, err
 	}
 	return &Archive{
-		Namespace: namespace, Content: content, st: st, keys: r.Keys(), dec: dec,
-		concurrency: r.Concurrency(), prefix: prefix,
+		Namespace: namespace, Content: content, st: st, keys: r.Keys(), opener: opener, prefix: prefix,
 	}, nil
 }
 
@@ -188,7 +185,7 @@ func (a *Archive) Get(ctx context.Context, epoch SystemID, name Name) (*Info, []
 		var file bytes.Buffer
 		if info, _, err = openInfo(a.keys, key, name, object[:min(len(object), metaEnd)]); err == nil {
 			file.Grow(int(info.Length))
-			if info, err = openFile(a.keys, key, name, object, a.dec, a.concurrency, &file); err == nil {
+			if info, err = a.opener.open(a.keys, key, name, object, &file); err == nil {
 				return info, file.Bytes(), checkEpoch(info, epoch)
 			}
 		}
@@ -205,7 +202,7 @@ func (a *Archive) Send(ctx context.Context, epoch SystemID, name Name, w io.Writ
 	if err == nil {
 		to := &recipient{Writer: w}
 		var info *Info
-		if info, err = openFile(a.keys, key, name, object, a.dec, a.concurrency, to); err == nil {
+		if info, err = a.opener.open(a.keys, key, name, object, to); err == nil {
 			return info, checkEpoch(info, epoch)
 		}
 		if to.err != nil {

@@ -52,8 +52,10 @@ func main() {
 			os.Exit(plugin.ExitFailed)
 		}
 	}()
-	if handled, code := pluginCommand(os.Args[1:]); handled {
-		os.Exit(code)
+	if len(os.Args) < 2 || os.Args[1] != "wal" { // which is none of the plugin's names
+		if handled, code := pluginCommand(os.Args[1:]); handled {
+			os.Exit(code)
+		}
 	}
 	os.Exit(run(os.Args[1:]))
 }
@@ -84,16 +86,21 @@ func run(args []string) int {
 
 func runCommand(signals *signals, args []string) error {
 	cli := &CLI{}
-	parser, err := narrowParser(cli, args)
-	if err != nil {
-		return fmt.Errorf("internal error: %w", err)
-	}
-	if len(args) == 0 {
-		return usageError("no command is given", "gpdedup --help")
-	}
-	command, err := parser.Parse(joinContent(args))
-	if err != nil {
-		return parseError(err, args)
+	run := readQuickly(cli, args)
+	if run == nil {
+		cli = &CLI{}
+		parser, err := narrowParser(cli, args)
+		if err != nil {
+			return fmt.Errorf("internal error: %w", err)
+		}
+		if len(args) == 0 {
+			return usageError("no command is given", "gpdedup --help")
+		}
+		command, err := parser.Parse(joinContent(args))
+		if err != nil {
+			return parseError(err, args)
+		}
+		run = func(g *Globals) error { return command.Run(g) }
 	}
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
@@ -104,5 +111,5 @@ func runCommand(signals *signals, args []string) error {
 	if err := g.settle(os.Getenv); err != nil {
 		return err
 	}
-	return command.Run(g)
+	return run(g)
 }

@@ -85,7 +85,8 @@ func (k *Keys) sealer(h Header) (*Sealer, error) {
 }
 
 // Seal appends the box of plain to dst. No two boxes of an object may have the
-// same ordinal. dst's spare capacity must not overlap plain.
+// same ordinal. dst's spare capacity must not overlap plain, unless plain begins exactly
+// where dst ends: then it is sealed in place.
 func (s *Sealer) Seal(dst []byte, ordinal uint64, bind, plain []byte) []byte {
 	ad := s.associated(ordinal, bind)
 	if s.aead == nil {
