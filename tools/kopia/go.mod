@@ -1,3 +1,4 @@
+// A peer that `make bench` measures, kept out of the product's own list of modules. `make kopia` builds it into build/bin.
 module github.com/gpdedup/gpdedup/tools/kopia
 
 go 1.25

@@ -175,13 +175,21 @@ func (s *Store) Check(ctx context.Context, data bool) (process.Usage, error) {
 	return s.place.Run(ctx, s.command(args))
 }
 
-// CheckCommands are what Check runs, for a report.
-func (p *Program) CheckCommands() (quick, data string) {
-	return p.Name + " " + strings.Join(p.check, " "), p.Name + " " + strings.Join(p.checkData, " ")
+// CheckCommands are what Check runs, for a report; "" for a program that is not known.
+func CheckCommands(name string) (quick, data string) {
+	for _, p := range known("") {
+		if p.Name == name {
+			return name + " " + strings.Join(p.check, " "), name + " " + strings.Join(p.checkData, " ")
+		}
+	}
+	return "", ""
 }
 
 // Size is what the repository takes, in bytes, without caches.
 func (s *Store) Size() (int64, error) { return size.Of(filepath.Join(s.dir, "repo")) }
+
+// DropCache empties the cache of a host, as one has it that never saw the repository.
+func (s *Store) DropCache() error { return os.RemoveAll(filepath.Join(s.dir, "cache")) }
 
 // Environment names the repository to any command of the program.
 func (s *Store) Environment() []string { return s.env(s.dir) }
