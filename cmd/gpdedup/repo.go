@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/gpdedup/gpdedup/repo"
@@ -42,6 +41,7 @@ type infoReport struct {
 	Encryption    string          `json:"encryption"`
 	FormatVersion int             `json:"format_version"`
 	Chunks        chunkInfo       `json:"chunks"`
+	KeyEpoch      uint16          `json:"key_epoch,omitempty"` // with which is sealed what is written now
 	KeySlots      []slotInfo      `json:"key_slots"`
 	Timestamps    int             `json:"timestamps"`
 	Streams       int             `json:"streams"`
@@ -112,23 +112,19 @@ func weaker(c *repo.Config, st storage.Storage) []string {
 	return []string{"no conditional put: of two writers of one name at once (two clusters of one namespace, two archivers of one WAL segment) both may believe that they won; what is put is read again"}
 }
 
-// addSlots lists the key slots, whose names say what opens them.
+// addSlots lists the key slots.
 func (i *infoReport) addSlots(ctx context.Context, r *repo.Repo) error {
-	children, err := r.Storage().Children(ctx, "keys/")
+	if c := r.Config(); !c.Encrypted() {
+		i.KeySlots = append(i.KeySlots, slotInfo{Kind: "no encryption", Name: "plain"})
+		return nil
+	}
+	keys, err := r.KeyTable(ctx)
 	if err != nil {
 		return err
 	}
-	for _, c := range children {
-		kind := "unknown"
-		switch {
-		case c.Name == "plain":
-			kind = "no encryption"
-		case strings.HasPrefix(c.Name, "file-"):
-			kind = "key file"
-		case strings.HasPrefix(c.Name, "password-"):
-			kind = "password"
-		}
-		i.KeySlots = append(i.KeySlots, slotInfo{kind, c.Name})
+	i.KeyEpoch = keys.Epoch
+	for _, s := range keys.Slots {
+		i.KeySlots = append(i.KeySlots, slotInfo{s.Kind, s.ID})
 	}
 	return nil
 }
