@@ -65,8 +65,10 @@ func (r *Repo) readKeyState(ctx context.Context) (*keyState, error) {
 			state.set, err = looseKeySet(ctx, r.st, names)
 		default:
 			for _, child := range names {
-				// What has another name is of a later version, and not ours to remove.
-				if n := setRevision(child.Name); n != 0 && n < set.Revision || isLooseSlot(child.Name) {
+				// Sets of later revisions are of changes that go on beside this one; what has
+				// another name is of a later version, and not ours to remove.
+				n, id := setRevision(child.Name)
+				if n != 0 && n <= set.Revision && id != set.ID || isLooseSlot(child.Name) {
 					state.superseded = append(state.superseded, child.Name)
 				}
 			}
@@ -80,13 +82,13 @@ func (r *Repo) readKeyState(ctx context.Context) (*keyState, error) {
 
 // changed returns when the slots were changed last, by the storage's clock.
 func (r *Repo) changed(ctx context.Context, set *keySet) (time.Time, error) {
-	name := setName(set.Revision)
-	if set.Written.IsZero() { // init's
+	name := revisionName(set.Revision)
+	if set.ID == "" { // init's
 		name = set.Slots[0].Name
 	}
 	info, err := r.st.Stat(ctx, slotPrefix+name)
-	if errors.Is(err, storage.ErrNotExist) {
-		return set.Written, nil // its copy is there, or it is being changed
+	if errors.Is(err, storage.ErrNotExist) && set.ID == "" {
+		return set.Slots[0].Created, nil // they are being changed at this moment
 	}
 	return info.ModTime, err
 }
@@ -131,8 +133,9 @@ type keyChange func(state *keyState, ring *seal.Ring, opened string) (slots []na
 var errNoChange = errors.New("nothing to change")
 
 // changeKeys puts the next key set, reads it back, opens it with every credential that
-// is to open it, and only then removes what it replaces. Wherever that ends, the
-// repository opens with the secrets of the set before, or of the new one.
+// is to open it, makes it the one that counts, and only then removes what it replaces.
+// Wherever that ends, the repository opens with the secrets of the set before, or of the
+// new one.
 func (r *Repo) changeKeys(ctx context.Context, now time.Time, secrets []*credential, change keyChange) (*KeyTable, error) {
 	for range 10 {
 		state, err := r.readKeyState(ctx)
@@ -146,7 +149,7 @@ func (r *Repo) changeKeys(ctx context.Context, now time.Time, secrets []*credent
 		if ring.Newest() < state.set.Epoch {
 			return nil, fmt.Errorf("%w: it opens what is sealed up to key epoch %d, and the newest is %d", ErrWrongKey, ring.Newest(), state.set.Epoch)
 		}
-		next := &keySet{Revision: state.set.Revision + 1, Written: now.UTC().Truncate(time.Second)}
+		next := &keySet{Revision: state.set.Revision + 1, ID: newID().String()[:32], Written: now.UTC().Truncate(time.Second)}
 		next.Slots, next.Epoch, err = change(state, ring, opened)
 		if errors.Is(err, errNoChange) {
 			return r.finishKeys(ctx, state, opened)
@@ -154,12 +157,9 @@ func (r *Repo) changeKeys(ctx context.Context, now time.Time, secrets []*credent
 		if err != nil {
 			return nil, err
 		}
-		err = r.putKeySet(ctx, next)
-		if errors.Is(err, storage.ErrExists) {
+		err = r.putKeySet(ctx, next, secrets)
+		if errors.Is(err, errMoved) {
 			continue // somebody else changed them first
-		}
-		if err == nil {
-			err = r.confirmKeySet(ctx, next, secrets)
 		}
 		if err != nil {
 			return nil, err
@@ -200,57 +200,64 @@ func (r *Repo) finishKeys(ctx context.Context, state *keyState, opened string) (
 	return state.table(changed, opened), nil
 }
 
-// putKeySet puts the set, if no other of its revision is there.
-func (r *Repo) putKeySet(ctx context.Context, set *keySet) error {
+// putKeySet puts the set and makes it the one that counts, or returns errMoved if
+// another of its revision does.
+func (r *Repo) putKeySet(ctx context.Context, set *keySet, secrets []*credential) error {
 	object, err := encodeKeyObject(set)
 	if err != nil {
 		return WithHint(err, "remove key slots that are not needed: gpdedup repo key remove ID")
 	}
+	mark, err := encodeKeyObject(keyRevision{set.ID})
+	if err != nil {
+		return err
+	}
 	// Before the first set, so that no program that does not know of sets goes on with
 	// the slot of init.
 	for _, operation := range []string{"write", "gc"} {
-		err := r.st.Put(ctx, featurePrefix+operation+"/"+keySetFeature, []byte("key slots lie in sets: keys/set-<n>\n"))
+		err := r.st.Put(ctx, featurePrefix+operation+"/"+keySetFeature, []byte("key slots lie in sets\n"))
 		if err != nil && !errors.Is(err, storage.ErrExists) { // its name says all
 			return err
 		}
 	}
-	key := slotPrefix + setName(set.Revision)
-	if err := r.st.Put(ctx, key, object); err != nil {
-		return err
-	}
-	if r.config.Target != nil && !r.config.Target.ConditionalPut {
-		// Two may both have put theirs: the one that was overtaken sees the other's.
-		if err := r.pause(ctx, settleTime); err != nil {
+	for _, name := range []string{set.name(), set.name() + copySuffix} {
+		if err := r.st.Put(ctx, slotPrefix+name, object); err != nil {
 			return err
 		}
-	}
-	there, err := r.st.Get(ctx, key, slotLimit)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(there, object) {
-		return storage.ErrExists
-	}
-	return r.st.Put(ctx, key+copySuffix, object)
-}
-
-// confirmKeySet reads the set back as whoever opens the repository next will, and opens
-// it with each of the credentials.
-func (r *Repo) confirmKeySet(ctx context.Context, set *keySet, secrets []*credential) error {
-	for _, name := range []string{setName(set.Revision), setName(set.Revision) + copySuffix} {
-		there, err := getKeySet(ctx, r.st, name, set.Revision)
+		err := r.confirmKeySet(ctx, name, set.Epoch, secrets)
 		if errors.Is(err, storage.ErrNotExist) {
-			// The next change has come, and found it good.
-			continue
+			return errMoved // whoever got the mark has removed what did not
 		}
 		if err != nil {
 			return err
 		}
-		for _, cred := range secrets {
-			ring, _, err := there.open(r.config.ID, cred)
-			if err != nil || ring.Newest() != set.Epoch {
-				return fmt.Errorf("the new key slots do not open (%s%s, epoch %d): %w", slotPrefix, name, set.Epoch, errors.Join(err, ErrDamaged))
+	}
+	key := slotPrefix + revisionName(set.Revision)
+	err = r.st.Put(ctx, key, mark)
+	if err == nil && r.config.Target != nil && !r.config.Target.ConditionalPut {
+		// Two may both have put theirs: the one that was overtaken sees the other's.
+		if err = r.pause(ctx, settleTime); err == nil {
+			var there []byte
+			if there, err = r.st.Get(ctx, key, slotLimit); err == nil && !bytes.Equal(there, mark) {
+				err = storage.ErrExists
 			}
+		}
+	}
+	if errors.Is(err, storage.ErrExists) {
+		return errMoved
+	}
+	return err
+}
+
+// confirmKeySet reads a set back, and opens it with each of the credentials.
+func (r *Repo) confirmKeySet(ctx context.Context, name string, epoch uint16, secrets []*credential) error {
+	there, err := getKeySet(ctx, r.st, name)
+	if err != nil {
+		return err
+	}
+	for _, cred := range secrets {
+		ring, _, err := there.open(r.config.ID, cred)
+		if err != nil || ring.Newest() != epoch {
+			return fmt.Errorf("the new key slots do not open (%s%s, epoch %d): %w", slotPrefix, name, epoch, errors.Join(err, ErrDamaged))
 		}
 	}
 	return nil
@@ -352,10 +359,10 @@ func (r *Repo) liesStill(ctx context.Context, state *keyState, id string) (bool,
 		if name == id {
 			return true, nil
 		}
-		if setRevision(name) == 0 {
+		if revision, _ := setRevision(name); revision == 0 {
 			continue
 		}
-		set, err := getKeySet(ctx, r.st, name, setRevision(name))
+		set, err := getKeySet(ctx, r.st, name)
 		if err == nil && set.find(id) != nil {
 			return true, nil
 		}

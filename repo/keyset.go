@@ -15,16 +15,24 @@ import (
 )
 
 // A key set is all key slots that count, in one object. Init puts a single slot as an
-// object of its own; the first change puts a set in its place, and each further change
-// the set of the next revision. Because the number is in the name and no object is ever
-// replaced, of changes that run at once exactly one makes a revision, and the others
-// begin again with what it left: no epoch is made twice, none is lost, and two removals
-// cannot take each other's last slot. A crash leaves the set before or the set after.
+// object of its own; the first change of keys puts a set in its place, and each further
+// change the set of the next revision:
 //
-// Each set has a copy, because a single bad block must not lock everybody out.
+//  1. keys/set-<revision>-<id> and a copy, because a single bad block must not lock
+//     everybody out; they are read back and opened. Nobody looks at them yet.
+//  2. keys/revision-<revision>, which names the set. It is what decides: of changes that
+//     run at once one gets it put, and the others begin again with what that one left. So
+//     no epoch is made twice, none is lost, and two removals cannot take each other's last
+//     slot.
+//  3. Only then what counted before is removed.
+//
+// Marks of revisions are never removed, and ids never come back. Else a change that was
+// held up for long could put its set where another was removed meanwhile, and somebody
+// could seal with an epoch that nobody else will ever know.
 const (
-	setPrefix  = "set-"
-	copySuffix = ".copy"
+	setPrefix      = "set-"
+	revisionPrefix = "revision-"
+	copySuffix     = ".copy"
 
 	// keySetFeature is the feature that writers and collectors must know in a repository
 	// with key sets: one that did not would go on with the slot of init, if that is there
@@ -37,9 +45,15 @@ const featurePrefix = "features/"
 
 type keySet struct {
 	Revision int         `json:"revision"`
+	ID       string      `json:"id"` // random
 	Epoch    uint16      `json:"epoch"` // the newest
 	Written  time.Time   `json:"written"`
 	Slots    []namedSlot `json:"slots"`
+}
+
+// keyRevision is what a mark of a revision holds.
+type keyRevision struct {
+	Set string `json:"set"` // id
 }
 
 // namedSlot is a slot of a set.
@@ -61,18 +75,38 @@ func (s *keySet) find(name string) *namedSlot {
 	return nil
 }
 
-// setName is the name, below keys/, of the set of the revision.
-func setName(revision int) string { return setPrefix + strconv.Itoa(revision) }
+// name is that of the set's object, below keys/.
+func (s *keySet) name() string { return setPrefix + strconv.Itoa(s.Revision) + "-" + s.ID }
 
-// setRevision returns the revision that the name of a set, or of its copy, says. What
-// is not such a name is 0: the slot of init, for example.
-func setRevision(name string) int {
-	digits, ok := strings.CutPrefix(strings.TrimSuffix(name, copySuffix), setPrefix)
+func revisionName(revision int) string { return revisionPrefix + strconv.Itoa(revision) }
+
+// parseNumber returns the revision that digits say, or 0.
+func parseNumber(digits string) int {
 	n, err := strconv.Atoi(digits)
-	if !ok || err != nil || n < 1 || strconv.Itoa(n) != digits {
+	if err != nil || n < 1 || strconv.Itoa(n) != digits {
 		return 0
 	}
 	return n
+}
+
+// markedRevision returns the revision of which the name is the mark, or 0.
+func markedRevision(name string) int {
+	digits, ok := strings.CutPrefix(name, revisionPrefix)
+	if !ok {
+		return 0
+	}
+	return parseNumber(digits)
+}
+
+// setRevision returns the revision and the id of the set, or copy of one, that the name
+// is of; else 0.
+func setRevision(name string) (revision int, id string) {
+	rest, ok := strings.CutPrefix(strings.TrimSuffix(name, copySuffix), setPrefix)
+	digits, id, _ := strings.Cut(rest, "-")
+	if !ok || id == "" {
+		return 0, ""
+	}
+	return parseNumber(digits), id
 }
 
 // keySetsUsed reports whether there may be key sets. Whoever opens a repository asks
@@ -85,46 +119,75 @@ func keySetsUsed(ctx context.Context, st storage.Storage) (bool, error) {
 // errMoved: a set was replaced by the next one between the listing and the reading.
 var errMoved = errors.New("the key slots are being changed")
 
-// readKeySet returns the newest of the sets that names names, or nil if there is none.
+// readKeySet returns the set that counts, going by what a listing of keys/ showed, or
+// nil if there is none.
 func readKeySet(ctx context.Context, st storage.Storage, names []storage.Child) (*keySet, error) {
 	newest := 0
 	for _, child := range names {
-		newest = max(newest, setRevision(child.Name))
+		newest = max(newest, markedRevision(child.Name))
 	}
 	if newest == 0 {
 		return nil, nil //nolint:nilnil // as the comment says
 	}
-	set, err := getKeySet(ctx, st, setName(newest), newest)
+	// Even where the listing shows a single set of that revision: it may be one that
+	// did not get the mark.
+	name := revisionName(newest)
+	mark, err := readKeyRevision(ctx, st, name)
+	if err != nil {
+		return nil, keySetError(name, err)
+	}
+	want := &keySet{Revision: newest, ID: mark.Set}
+	set, err := getKeySet(ctx, st, want.name())
 	if err == nil {
 		return set, nil
 	}
 	// Both have the same bytes.
-	if copied, copyErr := getKeySet(ctx, st, setName(newest)+copySuffix, newest); copyErr == nil {
+	if copied, copyErr := getKeySet(ctx, st, want.name()+copySuffix); copyErr == nil {
 		return copied, nil
 	}
 	if errors.Is(err, storage.ErrNotExist) {
-		return nil, fmt.Errorf("key slots: %s%s: %w", slotPrefix, setName(newest), errMoved)
+		return nil, keySetError(want.name(), errMoved)
 	}
-	if errors.Is(err, ErrDamaged) {
-		err = WithHint(err, "put "+slotPrefix+setName(newest)+" back from a copy of the repository")
-	}
-	return nil, err
+	return nil, keySetError(want.name(), err)
 }
 
-func getKeySet(ctx context.Context, st storage.Storage, name string, revision int) (*keySet, error) {
+func keySetError(name string, err error) error {
+	if errors.Is(err, ErrDamaged) || errors.Is(err, errMoved) {
+		err = WithHint(fmt.Errorf("%s%s: %w", slotPrefix, name, err), "if it stays so, put "+slotPrefix+" back from a copy of the repository")
+	}
+	return err
+}
+
+func readKeyRevision(ctx context.Context, st storage.Storage, name string) (*keyRevision, error) {
 	object, err := st.Get(ctx, slotPrefix+name, slotLimit)
 	if err != nil {
 		return nil, err
 	}
-	return parseKeySet(name, object, revision)
+	mark := &keyRevision{}
+	if err := decodeKeyObject(name, object, mark); err != nil {
+		return nil, err
+	}
+	if storage.CheckKey(mark.Set) != nil {
+		return nil, fmt.Errorf("%w: it names no set", ErrDamaged)
+	}
+	return mark, nil
 }
 
-func parseKeySet(name string, object []byte, revision int) (*keySet, error) {
+// getKeySet reads a set, or its copy.
+func getKeySet(ctx context.Context, st storage.Storage, name string) (*keySet, error) {
+	object, err := st.Get(ctx, slotPrefix+name, slotLimit)
+	if err != nil {
+		return nil, err
+	}
+	return parseKeySet(name, object)
+}
+
+func parseKeySet(name string, object []byte) (*keySet, error) {
 	s := &keySet{}
 	if err := decodeKeyObject(name, object, s); err != nil {
 		return nil, err
 	}
-	if s.Revision != revision || s.Epoch == 0 || len(s.Slots) == 0 {
+	if s.name() != strings.TrimSuffix(name, copySuffix) || s.Epoch == 0 || len(s.Slots) == 0 {
 		return nil, fmt.Errorf("key slots %s: %w: revision %d, epoch %d, %d slots", name, ErrDamaged, s.Revision, s.Epoch, len(s.Slots))
 	}
 	return s, nil
@@ -132,8 +195,12 @@ func parseKeySet(name string, object []byte, revision int) (*keySet, error) {
 
 // checkKeyObject reads an object below keys/ to see whether it is whole.
 func checkKeyObject(ctx context.Context, st storage.Storage, name string) error {
-	if revision := setRevision(name); revision != 0 {
-		_, err := getKeySet(ctx, st, name, revision)
+	if revision, _ := setRevision(name); revision != 0 {
+		_, err := getKeySet(ctx, st, name)
+		return err
+	}
+	if markedRevision(name) != 0 {
+		_, err := readKeyRevision(ctx, st, name)
 		return err
 	}
 	_, err := readSlot(ctx, st, name)

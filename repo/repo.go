@@ -262,7 +262,7 @@ func Open(ctx context.Context, st storage.Storage, operation string, o Options) 
 	r := &Repo{st: st, opts: o, log: o.Log, lists: make(map[string]*gcList)}
 	from := newOpening(st, o, time.Now(), o.Log)
 	err := r.open(ctx, from, operation)
-	for attempt := 0; err != nil && (from.used || errors.Is(err, errMoved) && attempt < 5) && ctx.Err() == nil; attempt++ {
+	for attempt := 0; attempt < 5 && (from.used || errors.Is(err, errMoved)) && err != nil && ctx.Err() == nil; attempt++ {
 		// What this host remembers is out of date, or damaged, or not ours; or what was
 		// listed a moment ago is gone.
 		from.forget()
