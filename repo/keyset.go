@@ -45,7 +45,7 @@ const featurePrefix = "features/"
 
 type keySet struct {
 	Revision int         `json:"revision"`
-	ID       string      `json:"id"` // random
+	ID       string      `json:"id"`    // random
 	Epoch    uint16      `json:"epoch"` // the newest
 	Written  time.Time   `json:"written"`
 	Slots    []namedSlot `json:"slots"`

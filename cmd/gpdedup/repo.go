@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/gpdedup/gpdedup/repo"
@@ -23,6 +24,7 @@ type RepoCmd struct {
 	Repair RepoRepairCmd `cmd:"" help:"Save what can be saved of what is damaged."`
 	Copy   RepoCopyCmd   `cmd:"" help:"Copy backups, streams and WAL to another repository."`
 	Prune  RepoPruneCmd  `cmd:"" help:"Free the space of what was deleted."`
+	Key    RepoKeyCmd    `cmd:"" help:"What opens the repository: list, add, remove, rotate."`
 	Probe  RepoProbeCmd  `cmd:"" help:"Find out what a storage does, before or after a repository is made there."`
 }
 
@@ -206,6 +208,9 @@ func (i *infoReport) write(w io.Writer) {
 	row(t, "created", formatTime(i.Created))
 	row(t, "format", fmt.Sprintf("version %d", i.FormatVersion))
 	row(t, "encryption", i.Encryption)
+	if i.KeyEpoch > 1 {
+		row(t, "key epoch", strconv.Itoa(int(i.KeyEpoch)))
+	}
 	row(t, "chunks", fmt.Sprintf("%s on average, %s to %s", formatBytes(i.Chunks.Mean), formatBytes(i.Chunks.Min), formatBytes(i.Chunks.Max)))
 	for _, s := range i.KeySlots {
 		row(t, "key slot", fmt.Sprintf("%s (%s)", s.Kind, s.Name))
