@@ -205,7 +205,11 @@ func TestSlotsBindTheirPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	repo := digest.ID{1}
-	name, object, err := newSlot(ctx, repo, ring, Secret{KeyFile: key}, time.Unix(0, 0))
+	name, made, err := newSlot(repo, ring, &credential{key: material}, "key file", time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := encodeKeyObject(made)
 	if err != nil {
 		t.Fatal(err)
 	}
