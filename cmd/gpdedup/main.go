@@ -29,6 +29,7 @@ type CLI struct {
 	Stream     StreamCmd     `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
 	Wal        WalCmd        `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
 	Base       BaseCmd       `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
+	Report     ReportCmd     `cmd:"" help:"Say what the repository holds, what that takes, and how it will grow: as a page of HTML too."`
 	Completion CompletionCmd `cmd:"" help:"Print a script with which a shell completes command lines."`
 	Man        ManCmd        `cmd:"" help:"Print a manual page, or write all of them."`
 	Version    VersionCmd    `cmd:"" help:"Print the version."`
