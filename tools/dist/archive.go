@@ -63,5 +63,8 @@ func (r *release) tar(files []file) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return b.Bytes(), w.Close()
+	if err := w.Close(); err != nil { // writes the end
+		return nil, err
+	}
+	return b.Bytes(), nil
 }

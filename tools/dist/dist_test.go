@@ -47,6 +47,9 @@ func TestArchivesAreReproducible(t *testing.T) {
 	if !bytes.Equal(compressed(first), compressed(again)) {
 		t.Error("two archives of the same files differ")
 	}
+	if !bytes.HasSuffix(first, make([]byte, 1024)) {
+		t.Error("the archive has no end")
+	}
 	var names []string
 	for tr := tar.NewReader(bytes.NewReader(first)); ; {
 		h, err := tr.Next()
