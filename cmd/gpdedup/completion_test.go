@@ -14,7 +14,7 @@ import (
 // completions are lines that somebody begins to type, in a directory with the file
 // near.key and the directory nearby, and all that a shell is to offer.
 var completions = []struct{ line, want string }{
-	{"gpdedup re", "repo"},
+	{"gpdedup re", "repo report"},
 	{"gpdedup repo i", "info init"},
 	{"gpdedup --repo nearby repo i", "info init"},
 	{"gpdedup --repo=s3://b/p --path-style repo i", "info init"},
