@@ -64,7 +64,7 @@ func writeGolden(t *testing.T, variant string) {
 		}
 	}
 	st := mem.New()
-	r := newTestRepo(t, st, goldenSecret(t, variant, dir), Options{Limits: goldenLimits, Version: "golden"})
+	r := newTestRepo(t, st, goldenSecret(t, variant, dir), Options{Limits: goldenLimits, Version: "golden", Delta: DeltaOff})
 	origin := manifest.Origin{Host: "seg1.example", Path: "/data/primary/gpseg0/backups", Time: time.Unix(1795000000, 0).UTC()}
 	long := goldenText(3, 300<<10)
 	small := randomText(4, 8<<10)

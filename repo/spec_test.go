@@ -300,9 +300,10 @@ func (r *specReader) footer(pack []byte, x specRow) {
 		if i == x.order {
 			r.assert(bytes.Equal(e[:32], x.id) && at == x.offset && stored == x.stored && le32(e[36:]) == x.raw && e[40] == x.encoding, "entry")
 		}
-		r.assert(e[40] < 2 && e[41] < 2, "entry has more fields")
+		r.assert(e[40] < 2 && e[41] < 4, "entry has more fields")
 		at += stored
-		e = e[42:]
+		features := 24 * int(e[41]>>1)
+		e = e[42+features:]
 	}
 	r.assert(len(e) == 0 && x.order < count, "footer")
 }
@@ -315,8 +316,8 @@ func (r *specReader) stream(key string) []byte {
 	if strings.Contains(key, ".part-") {
 		checkpoint = 1
 	}
-	r.assert(m[0] == 1 && m[1] == checkpoint && m[3] == 0, "manifest")
-	rest := m[44:]
+	r.assert(m[0] == 1 && m[1] == checkpoint && m[3] < 2, "manifest")
+	rest := m[44+8*int(m[3]):] // behind the tail
 	rest = rest[4+le32(rest):]
 	leaves := le32(rest)
 	sizes := rest[4:]
