@@ -31,6 +31,7 @@ type CLI struct {
 	Stream    StreamCmd  `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
 	Wal       WalCmd     `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
 	Base      BaseCmd    `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
+	Doctor    DoctorCmd  `cmd:"" help:"Find out whether gpbackup can work with a configuration, on all hosts, and what to fix."`
 	Version   VersionCmd `cmd:"" help:"Print the version."`
 	Help      HelpCmd    `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
 }
@@ -100,6 +101,9 @@ func runCommand(signals *signals, args []string) error {
 	g.log = newLogger(g)
 	if err := errors.Join(cli.Wal.settle(g), cli.Base.settle(g)); err != nil {
 		return err
+	}
+	if command.Command() == doctorCommand {
+		return command.Run(g) // to which a configuration that is wrong is what it looks for
 	}
 	if err := g.settle(os.Getenv); err != nil {
 		return err
