@@ -145,6 +145,7 @@ func TestEveryCheckFails(t *testing.T) {
 		{"replica as a mapping", func(h *host) { h.yaml["replica"] = "{repository: /x}" }, "replica", Problem, "gpbackup reads no such file"},
 		{"replica that is missing", func(h *host) { h.yaml["replica"] = "/nosuch.yaml" }, "replica", Problem, "no such file"},
 		{"relative executable", func(h *host) { h.yaml["executablepath"] = "bin/gpdedup" }, "executable", Problem, "not an absolute path"},
+		{"executable with a blank", func(h *host) { h.yaml["executablepath"] = "/my bin/gpdedup" }, "executable", Problem, "has blanks"},
 		{"executable gone", func(h *host) { h.must(os.Remove(h.dir + "/bin/gpdedup")) }, "executable", Problem, "no such file"},
 		{"not executable", func(h *host) { h.must(os.Chmod(h.dir+"/bin/gpdedup", 0o644)) }, "executable", Problem, "may not run it"},
 		{"replaceable", func(h *host) { h.must(os.Chmod(h.dir+"/bin/gpdedup", 0o777)) }, "executable", Problem, "everybody may change"},

@@ -105,6 +105,10 @@ func (x *examination) executable() {
 		x.find(check, Problem, "give the whole path", "executablepath: %q is not an absolute path, and gpbackup refuses it", x.config.Executable)
 		return
 	}
+	if strings.ContainsAny(path, " \t'\"`\\*?;&|<>()") {
+		x.find(check, Problem, "choose a path without them", "executablepath: %q has blanks, or what a shell understands: gpbackup does not quote it", path)
+		return
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		x.fail(check, err, "copy gpdedup to "+path+" on this host")
