@@ -242,7 +242,7 @@ func (r *Repo) putKeySet(ctx context.Context, set *keySet, secrets []*credential
 	err = r.st.Put(ctx, key, mark)
 	if err == nil && r.config.Target != nil && !r.config.Target.ConditionalPut {
 		// Two may both have put theirs: the one that was overtaken sees the other's.
-		if err = r.pause(ctx, settleTime); err == nil {
+		if err = r.settle(ctx); err == nil {
 			var there []byte
 			if there, err = r.st.Get(ctx, key, slotLimit); err == nil && !bytes.Equal(there, mark) {
 				err = storage.ErrExists
@@ -268,15 +268,6 @@ func (r *Repo) confirmKeySet(ctx context.Context, name string, epoch uint16, sec
 		}
 	}
 	return nil
-}
-
-func (r *Repo) pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // AddKey makes a slot for secret. A secret that opens the newest epoch already gets
