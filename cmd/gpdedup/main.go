@@ -84,6 +84,7 @@ func run(args []string) int {
 }
 
 func runCommand(signals *signals, args []string) error {
+	started := time.Now()
 	cli := &CLI{}
 	parser, err := newParser(cli)
 	if err != nil {
@@ -105,7 +106,10 @@ func runCommand(signals *signals, args []string) error {
 	if err := g.settle(os.Getenv); err != nil {
 		return err
 	}
-	return command.Run(g)
+	g.beginMetrics(command.Command(), started)
+	err = command.Run(g)
+	g.endMetrics(err)
+	return err
 }
 
 func newParser(cli *CLI) (*kong.Kong, error) {

@@ -167,7 +167,7 @@ func addedChart(r *Report) *chart {
 		tip := fmt.Sprintf("%s, %s: added %s of %s", b.Name, when(b.Stored), inBytes(b.Added), inBytes(b.Logical))
 		c.Shapes = append(c.Shapes, shape{
 			Class: "bar " + class, X: coordinate(at - wide/2), Y: coordinate(top), W: coordinate(wide),
-			H: coordinate(math.Max(c.Plot.Bottom-top, 1)), Tip: tip,
+			H: coordinate(math.Max(c.Plot.Bottom-top, 2)), Tip: tip,
 		})
 		if cut && float64(b.Added) > highest {
 			c.Shapes = append(c.Shapes, shape{

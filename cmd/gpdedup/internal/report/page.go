@@ -102,7 +102,7 @@ func (r *Report) cards() []card {
 		{Name: "Can be restored", Value: inBytes(t.Logical), Note: fmt.Sprintf("%s, %s, %s", count(t.Backups, "backup"), count(t.Bases, "base backup"), count(t.Versions, "stream version"))},
 		{Name: "Ratio", Value: ratio(float64(t.Logical), float64(t.Added)), Note: "restored, to what it added"},
 	}
-	last := card{Name: "Newest complete backup", Value: "none", Class: "bad"}
+	last := card{Name: "Newest whole backup", Value: "none", Class: "bad"}
 	for i := range r.Backups {
 		if b := &r.Backups[i]; b.Status == backups.Complete {
 			last = card{Name: last.Name, Value: age(r.Generated.Sub(b.Stored)) + " ago", Note: seriesOf(b) + ", " + b.Name}
