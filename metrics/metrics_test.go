@@ -60,7 +60,7 @@ func TestRunsAddUp(t *testing.T) {
 	for sample, want := range map[string]string{
 		"gpdedup_runs_total" + labels + `,code="0"}`:                                                         "1",
 		"gpdedup_runs_total" + labels + `,code="1"}`:                                                         "1",
-		"gpdedup_runs_total" + labels + `,code="4"}`:                                                         "absent",
+		"gpdedup_runs_total" + labels + `,code="4"}`:                                                         "0",
 		"gpdedup_last_exit_code" + labels + "}":                                                              "1",
 		"gpdedup_read_bytes_total" + labels + "}":                                                            "150",
 		"gpdedup_deduplicated_bytes_total" + labels + "}":                                                    "120",

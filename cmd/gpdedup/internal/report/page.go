@@ -105,7 +105,7 @@ func (r *Report) cards() []card {
 	last := card{Name: "Newest whole backup", Value: "none", Class: "bad"}
 	for i := range r.Backups {
 		if b := &r.Backups[i]; b.Status == backups.Complete {
-			last = card{Name: last.Name, Value: age(r.Generated.Sub(b.Stored)) + " ago", Note: seriesOf(b) + ", " + b.Name}
+			last = card{Name: last.Name, Value: shortAge(r.Generated.Sub(b.Stored)), Note: seriesOf(b) + ", " + b.Name}
 			break
 		}
 	}
@@ -116,7 +116,7 @@ func (r *Report) cards() []card {
 		for i := range r.Bases {
 			if _, to, _ := window(&r.Bases[i]); to.After(furthest) {
 				furthest = to
-				recovers = card{Name: recovers.Name, Value: age(r.Generated.Sub(to)) + " ago", Note: when(to) + ", " + r.Bases[i].Namespace}
+				recovers = card{Name: recovers.Name, Value: shortAge(r.Generated.Sub(to)), Note: when(to) + ", " + r.Bases[i].Namespace}
 			}
 		}
 		cards = append(cards, recovers)
