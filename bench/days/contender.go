@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 )
 
 // contender is one way to keep the days.
@@ -22,27 +24,19 @@ type contender struct {
 }
 
 func (c *contender) backup(day int, file string) error {
-	before := treeSize(c.repo)
+	before, err := size.Of(c.repo)
+	if err != nil {
+		return err
+	}
 	cmd := c.store(day, file)
 	start := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	c.took = append(c.took, time.Since(start))
-	c.stored = append(c.stored, treeSize(c.repo)-before)
-	return nil
-}
-
-func treeSize(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			if info, err := d.Info(); err == nil {
-				n += info.Size()
-			}
-		}
-		return nil
-	})
-	return n
+	after, err := size.Of(c.repo)
+	c.stored = append(c.stored, after-before)
+	return err
 }
 
 // contenders are gpdedup, without and with gpbackup's compression, and the peers.

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gpdedup/gpdedup/bench/internal/section"
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 	"github.com/gpdedup/gpdedup/bench/tablegen"
 )
 
@@ -38,7 +39,7 @@ func main() {
 	flag.Parse()
 	text, err := run(*program, *dir, *rows, *scale)
 	if err == nil && *document != "" {
-		err = replace(*document, text)
+		err = section.Replace(*document, "prune", text)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prune:", err)
@@ -101,7 +102,7 @@ func run(program, dir string, rows, scale int) (string, error) {
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", k.name, err)
 			}
-			fmt.Fprintf(&b, "| %.0f MB | %s | %.1f MB | %.1f MB | %.1f MB | %.2f s | %.2f s | %s | %.0f MiB |\n", float64(size(tables[0]))/mega, k.name,
+			fmt.Fprintf(&b, "| %.0f MB | %s | %.1f MB | %.1f MB | %.1f MB | %.2f s | %.2f s | %s | %.0f MiB |\n", float64(length(tables[0]))/mega, k.name,
 				float64(f.stored)/mega, float64(f.left)/mega, float64(f.fresh)/mega, f.took.Seconds(), f.again.Seconds(), f.readBytes(), float64(f.peak)/(1<<20))
 		}
 		if scale == 1 {
@@ -205,7 +206,9 @@ func (k keeper) measure(tables []string) (f figures, err error) {
 			return f, err
 		}
 	}
-	f.stored = treeSize(k.repo)
+	if f.stored, err = size.Of(k.repo); err != nil {
+		return f, err
+	}
 	for _, d := range deleted { // the oldest first: it is the last of a list
 		if err := k.delete(d); err != nil {
 			return f, err
@@ -216,7 +219,9 @@ func (k keeper) measure(tables []string) (f figures, err error) {
 		return f, err
 	}
 	f.took = time.Since(start)
-	f.left = treeSize(k.repo)
+	if f.left, err = size.Of(k.repo); err != nil {
+		return f, err
+	}
 	start = time.Now()
 	if err := succeed(k.command(k.prune...)); err != nil {
 		return f, err
@@ -247,7 +252,9 @@ func (k keeper) measure(tables []string) (f figures, err error) {
 			}
 		}
 	}
-	f.fresh = treeSize(k.repo)
+	if f.fresh, err = size.Of(k.repo); err != nil {
+		return f, err
+	}
 	return f, os.RemoveAll(k.repo)
 }
 
@@ -304,45 +311,10 @@ func (k keeper) watched(f *figures) error {
 	return nil
 }
 
-func treeSize(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			if info, err := d.Info(); err == nil {
-				n += info.Size()
-			}
-		}
-		return nil
-	})
-	return n
-}
-
-func size(file string) int64 {
+func length(file string) int64 {
 	info, err := os.Stat(file)
 	if err != nil {
 		return 0
 	}
 	return info.Size()
-}
-
-// replace puts the text between the markers of the document.
-func replace(document, text string) error {
-	const begin, end = "<!-- bench/prune begins -->\n", "<!-- bench/prune ends -->\n"
-	data, err := os.ReadFile(document)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(data), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no %q", document, strings.TrimSpace(begin))
-	}
-	f, err := os.Create(document)
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(f, before+begin+text+end+after)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	return err
 }

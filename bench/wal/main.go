@@ -9,14 +9,17 @@
 package main
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/gpdedup/gpdedup/bench/internal/machine"
+	"github.com/gpdedup/gpdedup/bench/internal/results"
+	"github.com/gpdedup/gpdedup/bench/internal/section"
 )
 
 func main() {
@@ -25,21 +28,23 @@ func main() {
 	rounds := flag.Int("rounds", 3, "how often each is measured; what is reported is the median")
 	only := flag.String("only", "", "sections to measure, separated by commas; default: all, which are "+strings.Join(sectionNames(), ","))
 	update := flag.String("update", "", "the document whose sections between the wal markers are replaced")
+	figures := flag.String("json", "", "file for the figures, as bench/measure reads them")
+	alone := flag.Bool("alone", false, "leave pgBackRest out")
 	flag.Parse()
-	if err := run(*gpdedup, *segments, *rounds, *only, *update); err != nil {
+	if err := run(*gpdedup, *segments, *rounds, *only, *update, *figures, *alone); err != nil {
 		fmt.Fprintln(os.Stderr, "wal:", err)
 		os.Exit(1)
 	}
 }
 
-// section is a part of the report, measured by itself. In the document it lies between
+// part is a part of the report, measured by itself. In the document it lies between
 // markers of its name, so that it can be measured anew alone.
-type section struct {
+type part struct {
 	name    string
 	measure func(w *world) (string, error)
 }
 
-var sections = []section{
+var parts = []part{
 	{"push", measurePush},
 	{"fetch", measureFetch},
 	{"replay", measureReplay},
@@ -47,19 +52,20 @@ var sections = []section{
 
 func sectionNames() []string {
 	var names []string
-	for _, s := range sections {
+	for _, s := range parts {
 		names = append(names, s.name)
 	}
 	return names
 }
 
-func run(gpdedup string, segments, rounds int, only, document string) error {
+func run(gpdedup string, segments, rounds int, only, document, figures string, alone bool) error {
 	w, err := newWorld(gpdedup, segments, rounds)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	for _, s := range sections {
+	w.alone = alone
+	for _, s := range parts {
 		if only != "" && !slices.Contains(strings.Split(only, ","), s.name) {
 			continue
 		}
@@ -70,33 +76,40 @@ func run(gpdedup string, segments, rounds int, only, document string) error {
 		text += "\n" + w.taken() + "\n"
 		fmt.Printf("%s\n", text)
 		if document != "" {
-			if err := replace(document, s.name, text); err != nil {
+			if err := section.Replace(document, "wal "+s.name, text); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	if figures == "" {
+		return nil
+	}
+	return (&results.Results{Topics: map[string]*results.Topic{"wal": &w.found}}).Write(figures)
+}
+
+// The phases of a file of WAL.
+const (
+	oneByOne    = "push, one by one"
+	fromBacklog = "push, from a backlog"
+	fetched     = "fetch"
+	replayed    = "replay"
+)
+
+// note takes down what a round took.
+func (w *world) note(name, phase string, segments int, took time.Duration) {
+	r := w.found.Run(name, phase)
+	r.Streams = segments
+	r.Bytes = int64(segments) * 16 << 20
+	r.Wall = append(r.Wall, took.Seconds())
+}
+
+// rate is how many segments a second it was.
+func (w *world) rate(name, phase string) string {
+	return results.StreamRate(w.found.Find(name, phase)).Format("%.1f")
 }
 
 // taken says what the figures were taken on.
 func (w *world) taken() string {
-	load, _ := os.ReadFile("/proc/loadavg") // for people only
-	first, _, _ := strings.Cut(string(load), " ")
-	return fmt.Sprintf("Taken on %d cores, load %s at the end, PostgreSQL %s; %d segments of 16 MiB, median of %d rounds by turns (least–greatest).",
-		runtime.NumCPU(), first, w.server, w.segments, w.rounds)
-}
-
-// replace puts the text between the markers of a section of a document.
-func replace(path, name, text string) error {
-	begin, end := []byte("<!-- wal "+name+":begin -->\n"), []byte("<!-- wal "+name+":end -->\n")
-	document, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, found := bytes.Cut(document, begin)
-	_, after, closed := bytes.Cut(rest, end)
-	if !found || !closed {
-		return fmt.Errorf("update %s: it has no lines %q and %q", path, begin, end)
-	}
-	return os.WriteFile(filepath.Clean(path), bytes.Join([][]byte{before, begin, []byte("\n" + text + "\n"), end, after}, nil), 0o644)
+	return fmt.Sprintf("Taken on %d cores, load %.1f at the end, PostgreSQL %s; %d segments of 16 MiB, median of %d rounds by turns (least–greatest).",
+		runtime.NumCPU(), machine.Load(), w.server, w.segments, w.rounds)
 }

@@ -12,6 +12,9 @@ import (
 // rest is pgBackRest with a repository that holds nothing yet. It is "" where pgBackRest
 // is not installed.
 func (w *world) rest() (command string, err error) {
+	if w.alone {
+		return "", nil
+	}
 	program, err := exec.LookPath("pgbackrest")
 	if err != nil {
 		w.Logf("pgBackRest is not installed: left out")

@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gpdedup/gpdedup/bench/internal/results"
+	"github.com/gpdedup/gpdedup/bench/internal/sample"
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 )
 
 // pusher is an archive_command, and the place that it fills.
@@ -111,8 +114,6 @@ func measurePush(w *world) (string, error) {
 	if err := w.linkWAL(); err != nil {
 		return "", err
 	}
-	single, backlog := make([]sample, len(pushers)), make([]sample, len(pushers))
-	size := make([]int64, len(pushers))
 	for range w.rounds {
 		for i := range pushers {
 			p := &pushers[i]
@@ -120,19 +121,22 @@ func measurePush(w *world) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			single[i] = append(single[i], float64(min(onebyone, len(w.files)))/took.Seconds())
-			if !p.backlog && size[i] > 0 {
+			w.note(p.name, oneByOne, min(onebyone, len(w.files)), took)
+			all := w.found.Run(p.name, fromBacklog)
+			if !p.backlog && len(all.Stored) > 0 {
 				continue
 			}
 			if took, err = w.pushAll(p, w.files, true); err != nil {
 				return "", err
 			}
 			if p.backlog {
-				backlog[i] = append(backlog[i], float64(len(w.files))/took.Seconds())
+				w.note(p.name, fromBacklog, len(w.files), took)
 			}
-			if size[i], err = treeSize(p.stored); err != nil {
+			stored, err := size.Of(p.stored)
+			if err != nil {
 				return "", err
 			}
+			all.Stored = append(all.Stored, float64(stored))
 		}
 	}
 	starts, err := w.starts(pushers)
@@ -142,12 +146,12 @@ func measurePush(w *world) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| `archive_command` | segments/s, one by one | from a backlog of %d | stored, of %.1f GB |\n|---|---:|---:|---:|\n",
 		len(w.files), float64(len(w.files)*(16<<20))/1e9)
-	for i, p := range pushers {
+	for _, p := range pushers {
 		many := "as one by one"
 		if p.backlog {
-			many = backlog[i].String()
+			many = w.rate(p.name, fromBacklog)
 		}
-		fmt.Fprintf(&b, "| %s | %v | %s | %.1f MB |\n", p.name, single[i], many, float64(size[i])/1e6)
+		fmt.Fprintf(&b, "| %s | %s | %s | %.1f MB |\n", p.name, w.rate(p.name, oneByOne), many, results.Stored(w.found.Find(p.name, fromBacklog)).Median())
 	}
 	return b.String() + "\n" + starts, nil
 }
@@ -229,7 +233,7 @@ func (w *world) starts(pushers []pusher) (string, error) {
 	}
 	var cells []string
 	for _, c := range commands {
-		var all sample
+		var all sample.Sample
 		for range w.rounds {
 			begin := time.Now()
 			for range calls {
@@ -239,20 +243,7 @@ func (w *world) starts(pushers []pusher) (string, error) {
 			}
 			all = append(all, time.Since(begin).Seconds()*1000/calls)
 		}
-		cells = append(cells, fmt.Sprintf("%s %.1f ms", c.name, all.median()))
+		cells = append(cells, fmt.Sprintf("%s %.1f ms", c.name, all.Median()))
 	}
 	return "Process start, through `sh -c`: " + strings.Join(cells, ", ") + ".\n", nil
-}
-
-func treeSize(dir string) (int64, error) {
-	var sum int64
-	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		info, err := e.Info()
-		sum += info.Size()
-		return err
-	})
-	return sum, err
 }

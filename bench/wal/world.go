@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gpdedup/gpdedup/bench/internal/results"
 	"github.com/gpdedup/gpdedup/wal/pgtest"
 )
 
@@ -25,6 +26,8 @@ type world struct {
 	backup   *pgtest.Cluster
 	plain    string   // the archive that cp made
 	files    []string // its segments, in order
+	found    results.Topic
+	alone    bool // without pgBackRest
 }
 
 // world is a pgtest.Reporter: what goes wrong ends the measurement.

@@ -141,10 +141,12 @@ func (c *BasePushCmd) run(g *Globals, b *BaseCmd) (err error) {
 	}
 	var total int64
 	if c.Input == "-" {
-		if err := plugin.CheckOpen(plugin.Stdin); err != nil {
+		in, err := plugin.NewInput(ctx, plugin.Stdin)
+		if err != nil {
 			return err
 		}
-		o.Source = base.Archive(interruptible(ctx, os.Stdin))
+		defer in.Close()
+		o.Source = base.Archive(in)
 	} else {
 		server, release, err := c.begin(ctx, a, o.Label, rate)
 		if err != nil {

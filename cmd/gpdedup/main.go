@@ -13,8 +13,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/plugin"
 )
@@ -31,6 +29,7 @@ type CLI struct {
 	Stream     StreamCmd     `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
 	Wal        WalCmd        `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
 	Base       BaseCmd       `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
+	Report     ReportCmd     `cmd:"" help:"Say what the repository holds, what that takes, and how it will grow: as a page of HTML too."`
 	Completion CompletionCmd `cmd:"" help:"Print a script with which a shell completes command lines."`
 	Man        ManCmd        `cmd:"" help:"Print a manual page, or write all of them."`
 	Version    VersionCmd    `cmd:"" help:"Print the version."`
@@ -54,8 +53,10 @@ func main() {
 			os.Exit(plugin.ExitFailed)
 		}
 	}()
-	if handled, code := pluginCommand(os.Args[1:]); handled {
-		os.Exit(code)
+	if len(os.Args) < 2 || os.Args[1] != "wal" { // which is none of the plugin's names
+		if handled, code := pluginCommand(os.Args[1:]); handled {
+			os.Exit(code)
+		}
 	}
 	os.Exit(run(os.Args[1:]))
 }
@@ -86,16 +87,21 @@ func run(args []string) int {
 
 func runCommand(signals *signals, args []string) error {
 	cli := &CLI{}
-	parser, err := newParser(cli)
-	if err != nil {
-		return fmt.Errorf("internal error: %w", err)
-	}
-	if len(args) == 0 {
-		return usageError("no command is given", "gpdedup --help")
-	}
-	command, err := parser.Parse(joinContent(args))
-	if err != nil {
-		return parseError(err, args)
+	run := readQuickly(cli, args)
+	if run == nil {
+		cli = &CLI{}
+		parser, err := narrowParser(cli, args)
+		if err != nil {
+			return fmt.Errorf("internal error: %w", err)
+		}
+		if len(args) == 0 {
+			return usageError("no command is given", "gpdedup --help")
+		}
+		command, err := parser.Parse(joinContent(args))
+		if err != nil {
+			return parseError(err, args)
+		}
+		run = func(g *Globals) error { return command.Run(g) }
 	}
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
@@ -106,20 +112,5 @@ func runCommand(signals *signals, args []string) error {
 	if err := g.settle(os.Getenv); err != nil {
 		return err
 	}
-	return command.Run(g)
-}
-
-func newParser(cli *CLI) (*kong.Kong, error) {
-	return kong.New(cli,
-		kong.Name("gpdedup"),
-		kong.Description("A deduplicating repository for backups, and gpbackup's plugin to it."),
-		kong.ExplicitGroups([]kong.Group{
-			{Key: "repository", Title: "The repository (flags go before the environment, that before --config):"},
-			{Key: "source", Title: "The other repository:"},
-			{Key: "target", Title: "The repository to copy to:"},
-			{Key: "bucket", Title: "Its storage, if that is a bucket (with the keys of the environment, the shared files or --config):"},
-			{Key: "output", Title: "Output:"},
-		}),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
-	)
+	return run(g)
 }

@@ -140,9 +140,11 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 	if err != nil {
 		return err
 	}
-	if err := plugin.CheckOpen(plugin.Stdin); err != nil {
+	in, err := plugin.NewInput(g.Context(), plugin.Stdin)
+	if err != nil {
 		return fmt.Errorf("store stream: %w", err)
 	}
+	defer in.Close()
 	r, err := g.openWith("write", level, delta)
 	if err != nil {
 		return err
@@ -154,7 +156,6 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 		return fmt.Errorf("store stream: %w", err)
 	}
 	host, _ := os.Hostname() // only for people to read
-	in := interruptible(ctx, os.Stdin)
 	total := inputSize(os.Stdin)
 	var src wrapped = wrap.NewChecker(c.Name, in)
 	if transcode {

@@ -20,7 +20,7 @@ func suggest(err error, args []string) (text, guess string) {
 	if rootErr != nil {
 		return text, ""
 	}
-	at := commandOf(root, err)
+	at := reached(root, err)
 	if word, found := strings.CutPrefix(text, "unexpected argument "); found {
 		return text, meantCommand(root, at, word)
 	}
@@ -35,8 +35,8 @@ func suggest(err error, args []string) (text, guess string) {
 	return text, ""
 }
 
-// commandOf returns the command that was read when the parser gave up.
-func commandOf(root *grammar.Command, err error) *grammar.Command {
+// reached returns the command that was read when the parser gave up.
+func reached(root *grammar.Command, err error) *grammar.Command {
 	at := root
 	var p *kong.ParseError
 	if !errors.As(err, &p) {
