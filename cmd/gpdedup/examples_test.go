@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/grammar"
+	"github.com/gpdedup/gpdedup/plugin"
 )
 
 // Every call of the program in the examples of the help pages, and in the blocks of the
@@ -60,6 +61,37 @@ func TestExamplesAreTaken(t *testing.T) {
 	}
 	if calls < 150 {
 		t.Errorf("only %d calls were found", calls)
+	}
+}
+
+// Every configuration in the documents is one.
+func TestConfigurationsInDocuments(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range regexp.MustCompile(`(?m)^    executablepath: .*\n(^    .*\n)+`).FindAllString(string(text), -1) {
+			found++
+			block, _, _ = strings.Cut(strings.ReplaceAll("\n"+block, "\n    ", "\n"), "\nYAML")
+			block = strings.NewReplacer("$HOME", "/home/gpadmin", "$(command -v gpdedup)", "/usr/bin/gpdedup").Replace(block)
+			path := filepath.Join(t.TempDir(), "gpdedup.yaml")
+			if err := os.WriteFile(path, []byte(block), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := plugin.LoadConfig(path); err != nil {
+				t.Errorf("%s: %v\n%s", filepath.Base(page), err, block)
+			}
+		}
+	}
+	if found < 3 {
+		t.Errorf("only %d configurations were found", found)
 	}
 }
 
