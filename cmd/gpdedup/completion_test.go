@@ -14,7 +14,7 @@ import (
 // completions are lines that somebody begins to type, in a directory with the file
 // near.key and the directory nearby, and all that a shell is to offer.
 var completions = []struct{ line, want string }{
-	{"gpdedup re", "repo report"},
+	{"gpdedup st", "stream"},
 	{"gpdedup repo i", "info init"},
 	{"gpdedup --repo nearby repo i", "info init"},
 	{"gpdedup --repo=s3://b/p --path-style repo i", "info init"},
@@ -36,6 +36,9 @@ var completions = []struct{ line, want string }{
 	{"gpdedup help repo i", "info init"},
 	{"gpdedup man wal ch", "check"},
 	{"gpdedup completion z", "zsh"},
+	{"gpdedup repo --json key ro", "rotate"},
+	{"gpdedup help repo key ro", "rotate"},
+	{"gpdedup repo key add --new-key-file n", "near.key nearby"},
 }
 
 // Each shell completes with its own script, in a real process of it.

@@ -14,7 +14,7 @@ func TestDidYouMean(t *testing.T) {
 		{"keyfile", `, did you mean "key_file"?`},
 		{"key-file", `, did you mean "key_file"?`},
 		{"Cache_Dir", `, did you mean "cache_dir"?`},
-		{"compresion", `, did you mean "compression"?`},
+		{"compressoin", `, did you mean "compression"?`},
 		{"co", `, did you mean "compression" or "concurrency"?`},
 		{"log_", `, did you mean "log_file" or "log_level"?`},
 		{"of", `, did you mean "off" or "on"?`},

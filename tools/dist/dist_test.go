@@ -53,7 +53,7 @@ func TestArchivesAreReproducible(t *testing.T) {
 	var names []string
 	for tr := tar.NewReader(bytes.NewReader(first)); ; {
 		h, err := tr.Next()
-		if err == io.EOF { //nolint:errorlint // the documented end
+		if err == io.EOF {
 			break
 		} else if err != nil {
 			t.Fatal(err)
