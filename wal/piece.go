@@ -64,12 +64,12 @@ func (e *pieceEncoder) encode(where place) ([]byte, error) {
 	raw := e.raw
 	predicted, exact := false, false
 	if where.pageSize > 0 && !isZero(raw) {
-		e.predictor.reset(raw, where.at, where.pageSize)
+		e.reset(raw, where.at, where.pageSize)
 		if exact = e.predictExact(); exact {
 			predicted = true
 		} else {
 			e.original = append(e.original[:0], raw...)
-			e.predictor.reset(raw, where.at, where.pageSize)
+			e.reset(raw, where.at, where.pageSize)
 			if predicted = e.predict(); !predicted {
 				copy(raw, e.original)
 			}
@@ -92,7 +92,7 @@ func (e *pieceEncoder) encode(where place) ([]byte, error) {
 	}
 	e.check = check
 	if predicted && !exact {
-		e.decoder.predictor.reset(check, where.at, where.pageSize)
+		e.decoder.reset(check, where.at, where.pageSize)
 		e.decoder.restore()
 		if !bytes.Equal(check, e.original) {
 			return nil, errUnlike
@@ -168,7 +168,7 @@ func (d *pieceDecoder) decode(where place, piece, dst []byte, length int) ([]byt
 	}
 	raw, err := d.unpack(encoding, piece[1:], dst, length)
 	if err == nil && predicted {
-		d.predictor.reset(raw, where.at, where.pageSize)
+		d.reset(raw, where.at, where.pageSize)
 		d.restore()
 	}
 	return raw, err
