@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -120,6 +121,7 @@ func (e *pieceEncoder) compress(predicted bool) index.Encoding {
 		e.s2 = make([]byte, need)
 	}
 	block := s2.Encode(e.s2, e.raw)
+	e.out = slices.Grow(e.out, spare(len(block), len(e.raw)))
 	e.out = binary.LittleEndian.AppendUint32(e.out, uint32(len(block)))
 	e.out = e.coder.encode(e.out, block)
 	if len(e.out)-1 > len(e.raw)-len(e.raw)/32 {
@@ -130,6 +132,10 @@ func (e *pieceEncoder) compress(predicted bool) index.Encoding {
 	}
 	return encodingQuick
 }
+
+// spare returns how much memory to take for n bytes that are made of a piece of length
+// bytes, so that it does for the next, too. What is not touched costs nothing.
+func spare(n, length int) int { return max(n+n/4, length/2) + compress.Slack }
 
 func isZero(b []byte) bool {
 	for len(b) >= 8 {
@@ -202,6 +208,9 @@ func (d *pieceDecoder) unpackQuick(payload, dst []byte, length int) ([]byte, err
 	size := binary.LittleEndian.Uint32(payload)
 	if length > maxPiece || size == 0 || int64(size) > int64(s2.MaxEncodedLen(length)) {
 		return nil, fmt.Errorf("%w: claims an S2 block of %d bytes", repo.ErrDamaged, size)
+	}
+	if want := int(size) + compress.Slack; cap(d.s2) < want {
+		d.s2 = make([]byte, 0, spare(want, length))
 	}
 	block, err := d.zstd.Decode(d.s2[:0], payload[4:], index.Zstd, int(size))
 	if err != nil {
