@@ -16,7 +16,7 @@ import (
 
 // How a piece is stored, beside index.Raw and index.Zstd. These are encodings of WAL
 // objects only. A piece is predicted or not, and then compressed in one of two ways:
-// by zstd, or by S2 for the repetitions and Huffman's method for the rest, in a third
+// by zstd, or by S2 for the repetitions and Huffman's method for the rest, in half
 // of the time.
 const (
 	encodingPredicted      index.Encoding = 3 // zstd
