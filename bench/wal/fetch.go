@@ -39,6 +39,7 @@ func measureFetch(w *world) (string, error) {
 	}, archives...)
 	files := w.files[:min(len(w.files), 100)]
 	rates := make([]sample, len(archives))
+	w.Logf("measuring")
 	for range w.rounds {
 		for i, a := range archives {
 			took, err := w.fetchAll(&a, files)

@@ -127,6 +127,7 @@ func measurePush(w *world) (string, error) {
 	}
 	single, backlog := make([]sample, len(pushers)), make([]sample, len(pushers))
 	size := make([]int64, len(pushers))
+	w.Logf("measuring")
 	for range w.rounds {
 		for i := range pushers {
 			p := &pushers[i]

@@ -34,6 +34,7 @@ func measureReplay(w *world) (string, error) {
 	}, rest...)
 	seconds := make([]sample, len(archives))
 	shares := make([]sample, len(archives))
+	w.Logf("measuring")
 	for range w.rounds {
 		for i, a := range archives {
 			took, err := w.replay(&a)
