@@ -17,6 +17,7 @@ package chunking
 import (
 	"errors"
 	"io"
+	"iter"
 
 	"github.com/restic/chunker"
 
@@ -28,6 +29,29 @@ type Params struct {
 	Polynomial chunker.Pol
 	Min, Max   uint // bytes; Min is at least 64
 	Bits       int
+}
+
+// Split returns the chunks of a stream that is in memory as a whole.
+func (p Params) Split(stream []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var rolling *fingerprint // a short stream needs none
+		shortest, longest := int(p.Min), int(p.Max)
+		for len(stream) > 0 {
+			n := min(len(stream), longest)
+			if n > shortest {
+				if rolling == nil {
+					rolling = newFingerprint(p.Polynomial, p.Bits)
+				}
+				if at := rolling.find(stream, shortest, n); at > 0 {
+					n = at
+				}
+			}
+			if !yield(stream[:n:n]) {
+				return
+			}
+			stream = stream[n:]
+		}
+	}
 }
 
 // Predictor knows a stream that the one being cut probably repeats. Offsets count

@@ -144,8 +144,16 @@ func TestCutsAreTheLibrarys(t *testing.T) {
 			data = data[:min(n, len(data))]
 		}
 		got, _ := lengths(t, data, drawSource(t, data), p, drawShape(t), nil)
-		if want := reference(t, data, p); !equal(got, want) {
+		want := reference(t, data, p)
+		if !equal(got, want) {
 			t.Fatalf("cuts %v, want %v", got, want)
+		}
+		got = got[:0]
+		for chunk := range p.Split(data) {
+			got = append(got, len(chunk))
+		}
+		if !equal(got, want) {
+			t.Fatalf("split at %v, want %v", got, want)
 		}
 	})
 }
