@@ -12,7 +12,7 @@ import (
 // rest is pgBackRest with a repository that holds nothing yet. It is "" where pgBackRest
 // is not installed.
 func (w *world) rest() (command string, err error) {
-	if w.alone {
+	if w.set.alone {
 		return "", nil
 	}
 	program, err := exec.LookPath("pgbackrest")

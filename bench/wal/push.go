@@ -64,8 +64,7 @@ func (w *world) pushOurs() pusher {
 	}
 }
 
-// pushRest returns ways to push with pgBackRest: with zstd at level 1, the quickest,
-// and at 3, which is its default.
+// pushRest returns ways to push with pgBackRest, with each level of zstd.
 func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 	command, err := w.rest()
 	if command == "" || err != nil {
@@ -78,7 +77,7 @@ func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 	}
 	command = strings.ReplaceAll(command, w.dir+"/pgbackrest/", dir+"/")
 	var all []pusher
-	for _, level := range []string{"1", "3"} {
+	for _, level := range w.set.levels {
 		flags := fmt.Sprintf(" --compress-level=%s --repo1-path=%s/repo --log-path=%[2]s/log --lock-path=%[2]s/lock", level, dir)
 		for _, mode := range []struct {
 			name, flag string
@@ -101,9 +100,6 @@ func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 	return all, nil
 }
 
-// onebyone is how many segments are pushed one by one.
-const onebyone = 40
-
 // measurePush measures segments pushed a second, as an archiver does it: one by one
 // as they come, and from a backlog; what they take; and what an idle call costs.
 func measurePush(w *world) (string, error) {
@@ -114,14 +110,15 @@ func measurePush(w *world) (string, error) {
 	if err := w.linkWAL(); err != nil {
 		return "", err
 	}
+	single := min(w.set.single, len(w.files))
 	for range w.rounds {
 		for i := range pushers {
 			p := &pushers[i]
-			took, err := w.pushAll(p, w.files[:min(onebyone, len(w.files))], false)
+			took, err := w.pushAll(p, w.files[:single], false)
 			if err != nil {
 				return "", err
 			}
-			w.note(p.name, oneByOne, min(onebyone, len(w.files)), took)
+			w.note(p.name, oneByOne, single, took)
 			all := w.found.Run(p.name, fromBacklog)
 			if !p.backlog && len(all.Stored) > 0 {
 				continue
