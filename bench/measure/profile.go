@@ -43,7 +43,7 @@ func (b *bench) profile(ctx context.Context) (*results.Topic, error) {
 			return nil, err
 		}
 	}
-	paths, err := profile.Paths(ctx, dir, day1.Bytes(), day2.Bytes(), b.set.profiles)
+	paths, err := profile.Paths(ctx, dir, day1.Bytes(), day2.Bytes(), time.Second, b.set.profiles)
 	if err != nil {
 		return nil, err
 	}
