@@ -6,7 +6,7 @@ MAKEFLAGS   += --no-print-directory
 .DEFAULT_GOAL := build
 
 # One word, as gpbackup wants it. Only the command line overrides it, never the environment.
-VERSION = $(or $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null),0.1.0-dev)
+VERSION = $(patsubst v%,%,$(or $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null),0.1.0-dev))
 
 FUZZTIME     ?= 20s
 BENCHTIME    ?= 1s
@@ -110,6 +110,19 @@ soak: build s3server ## all tests and the long proofs (tag soak), SOAKTIMEOUT fo
 s3server: # the S3 server that tests start; built anew only when its sources changed
 	@mkdir -p build/bin
 	@flock build/bin $(MAKE) -s build/bin/s3server
+
+# What the packages need beside Go.
+dist-debs = dpkg=dpkg-deb rpm=rpmbuild
+
+.PHONY: dist
+dist: ## archives, .deb and .rpm for amd64 and arm64, with checksums, into dist; the same commit makes the same bytes
+	@tools/dev/debs $(dist-debs)
+	@go run ./tools/dist --version '$(firstword $(VERSION))' --epoch "$$(git log -1 --format=%ct)" --out dist
+
+.PHONY: dist-check
+dist-check: ## makes dist twice from clean clones, compares, installs and looks at it; takes a few minutes
+	@tools/dev/debs $(dist-debs)
+	@tools/dev/dist-check
 
 .PHONY: kopia
 kopia: # a peer to measure, from its sources; `make bench` goes without where they cannot be fetched

@@ -130,19 +130,24 @@ func TestLongStream(t *testing.T) {
 type list struct {
 	ids     []digest.ID
 	lengths []int
-	offset  int
+	offset  int // in chunks
 	missed  int
 }
 
-func (l *list) Predict(position int) (digest.ID, int, bool) {
-	row := position + l.offset
+func (l *list) Predict(offset int64) (digest.ID, int, bool) {
+	row := l.offset
+	for i := 0; i < len(l.lengths) && offset > 0; i++ { // the first that begins there or behind
+		offset -= int64(l.lengths[i])
+		row++
+	}
 	if row < 0 || row >= len(l.ids) {
 		return digest.ID{}, 0, false
 	}
 	return l.ids[row], l.lengths[row], row == len(l.ids)-1
 }
 
-func (l *list) Missed(int) { l.missed++ }
+func (l *list) Met(int64)    {}
+func (l *list) Missed(int64) { l.missed++ }
 
 // TestPredictionChangesNothing: right or wrong, predictions give the cuts that the
 // fingerprint gives.
@@ -182,8 +187,8 @@ func TestUnchangedStreamIsPredictedThroughout(t *testing.T) {
 		}
 		chunk.Release()
 	}
-	if c.base != nil || l.missed != 0 {
-		t.Errorf("the fingerprint was computed, %d predictions missed", l.missed)
+	if l.missed != 0 {
+		t.Errorf("%d predictions missed", l.missed)
 	}
 }
 

@@ -19,8 +19,7 @@ func (p *Process) BackupData(ctx context.Context, configPath, path string) error
 		return err
 	}
 	defer s.Close()
-	widen(Stdin)
-	in, err := newInput(ctx, Stdin)
+	in, err := NewInput(ctx, Stdin)
 	if err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}

@@ -211,11 +211,6 @@ func (c *checker) listPacks(ctx context.Context, fragments []storage.Info) error
 		return fmt.Errorf("list repository: %w", err)
 	}
 	c.sums = make([]uint64, len(c.cat.Packs))
-	var entries int64
-	for _, info := range fragments {
-		entries += info.Size / 36 // an upper bound: ids do not compress
-	}
-	c.cat.Reserve(int(entries), 0)
 	return nil
 }
 

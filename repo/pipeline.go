@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// blocksInFlight bounds the blocks that a stream is read into.
-	blocksInFlight = 4
+	// blocksInFlight bounds the blocks that a stream is read into; there is one more for
+	// each core.
+	blocksInFlight = 3
 	// chunksInFlight bounds the chunks between the cutter and the packer.
 	chunksInFlight = 32
 )
@@ -116,13 +117,15 @@ func (w *writer) openPrevious(ctx context.Context) *previous {
 }
 
 func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) error {
-	pool := chunking.NewPool(p.ctx, blocksInFlight, int(p.w.r.config.Chunks.Max))
+	pool := chunking.NewPool(p.ctx, blocksInFlight+p.w.r.opts.Concurrency, int(p.w.r.config.Chunks.Max))
 	var predictor chunking.Predictor
 	if prev != nil {
 		predictor = prev
 	}
 	cutter := chunking.NewCutter(src, p.w.r.cuts(), pool, predictor, p.w.r.keys.Namer())
 	cutter.BreakAt(p.w.o.Breaks)
+	// While a chunk waits for a worker, what is left of the processors is the workers'.
+	cutter.Help(p.w.r.opts.Concurrency-1, func() bool { return len(work) == 0 })
 	defer cutter.Close()
 	var total int64
 	for {
@@ -170,7 +173,7 @@ func (p *pipeline) process(j *job, d *deltaWorker) {
 	if !j.Named {
 		j.ID = d.namer.Sum(j.Data)
 	}
-	if j.place, j.known = p.finder.find(j.ID, j.Position); j.known {
+	if j.place, j.known = p.finder.find(j.ID, j.start); j.known {
 		if j.place.raw == j.raw {
 			return
 		}

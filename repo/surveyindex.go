@@ -61,9 +61,6 @@ func (c *collector) readFragments(ctx context.Context) error {
 				c.fragments[key] = &fragmentRead{bad: err}
 				return nil
 			}
-			if c.cat.Chunks() == 0 {
-				c.reserve(packs, info.Size, total)
-			}
 			f := &fragmentRead{}
 			for i := range packs {
 				f.packs = append(f.packs, c.cat.AddDirectory(&packs[i]))
@@ -82,22 +79,6 @@ func (c *collector) readFragments(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// reserve makes room for what all fragments hold, if they are like this one of the given
-// size; names do not compress, so they are.
-func (c *collector) reserve(packs []index.Pack, size, total int64) {
-	n, deltas := 0, 0
-	for i := range packs {
-		n += len(packs[i].Entries)
-		for j := range packs[i].Entries {
-			if packs[i].Entries[j].Encoding == index.Delta {
-				deltas++
-			}
-		}
-	}
-	share := 1.05 * float64(total) / float64(max(size, 1))
-	c.cat.Reserve(int(share*float64(n)), int(share*float64(deltas)))
 }
 
 // readFooters reads what packs hold that no fragment names, and gives those that are

@@ -112,7 +112,7 @@ func (w *writer) inline(data []byte) (*manifest.Manifest, bool, error) {
 	m := &manifest.Manifest{}
 	namer := w.r.keys.Namer()
 	identity := manifest.NewIdentity()
-	cutter := chunking.NewCutter(bytes.NewReader(data), w.r.cuts(), chunking.NewPool(w.ctx, 2, min(inlineTrial, int(w.r.config.Chunks.Max))), nil, nil)
+	cutter := chunking.NewCutter(bytes.NewReader(data), w.r.cuts(), chunking.NewPoolFor(w.ctx, len(data)), nil, nil)
 	defer cutter.Close()
 	for {
 		chunk, err := cutter.Next()
@@ -284,7 +284,7 @@ func (r *Repo) openManifest(key string, object []byte) (*manifest.Manifest, erro
 		return nil, damaged(err)
 	}
 	// Else a checkpoint under a stream's name would restore as the whole stream.
-	if checkpointSuffix.MatchString(key) != (m.Kind == manifest.Checkpoint) {
+	if (checkpointSuffix(key) >= 0) != (m.Kind == manifest.Checkpoint) {
 		return nil, fmt.Errorf("%w: manifest of kind %d under this name", ErrDamaged, m.Kind)
 	}
 	return m, nil

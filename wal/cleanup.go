@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -199,7 +200,7 @@ func (o *CleanupOptions) hasBase(epoch SystemID, name Name) bool {
 }
 
 // checkpoint ends the key of what a stream has so far that is still being stored.
-var checkpoint = regexp.MustCompile(`\.part-[0-9a-f]{16}-[0-9]+$`)
+var checkpoint = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\.part-[0-9a-f]{16}-[0-9]+$`) })
 
 // noOtherBases refuses to go on where base backups are stored that the caller does not
 // know of: nobody has said what WAL they need.
@@ -220,7 +221,7 @@ func (a *Archive) noOtherBases(ctx context.Context, o *CleanupOptions) error {
 		return err
 	}
 	for _, s := range stored {
-		if label, err := repo.UnescapeName(s.Name); !checkpoint.MatchString(s.Name) && (err != nil || !known[label]) {
+		if label, err := repo.UnescapeName(s.Name); !checkpoint().MatchString(s.Name) && (err != nil || !known[label]) {
 			return repo.WithHint(fmt.Errorf("base backup %s: what WAL it needs is not known", s.Name),
 				"if it was stored just now, try again; 'gpdedup base list' says whether it can be read")
 		}

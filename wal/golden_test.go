@@ -75,8 +75,8 @@ func TestGolden(t *testing.T) {
 		// A server's WAL is what prediction is made for; anything else is not.
 		if name := mustName(t, file); name.isSegment() {
 			packed, err := newWorld(t, false).pack.Pack(t.Context(), Source{Name: name}, bytes.NewReader(data), int64(len(data)))
-			if err != nil || (packed.pieces[0][0] == byte(encodingPredicted)) != (name.Seg == 7) {
-				t.Errorf("%s: encoding %d, %v", file, packed.pieces[0][0], err)
+			if err != nil || (packed.object[metaEnd] == byte(encodingQuickPredicted)) != (name.Seg == 7) {
+				t.Errorf("%s: encoding %d, %v", file, packed.object[metaEnd], err)
 			}
 		}
 	}

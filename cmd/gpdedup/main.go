@@ -13,8 +13,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/plugin"
 )
@@ -26,13 +24,17 @@ var version = "0.1.0-dev"
 type CLI struct {
 	Globals
 
-	RepoGroup RepoCmd    `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
-	Backup    BackupCmd  `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
-	Stream    StreamCmd  `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
-	Wal       WalCmd     `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
-	Base      BaseCmd    `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
-	Version   VersionCmd `cmd:"" help:"Print the version."`
-	Help      HelpCmd    `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
+	RepoGroup  RepoCmd       `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
+	Backup     BackupCmd     `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
+	Stream     StreamCmd     `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
+	Wal        WalCmd        `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
+	Base       BaseCmd       `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
+	Report     ReportCmd     `cmd:"" help:"Say what the repository holds, what that takes, and how it will grow: as a page of HTML too."`
+	Doctor     DoctorCmd     `cmd:"" help:"Find out whether gpbackup can work with a configuration, on all hosts, and what to fix."`
+	Completion CompletionCmd `cmd:"" help:"Print a script with which a shell completes command lines."`
+	Man        ManCmd        `cmd:"" help:"Print a manual page, or write all of them."`
+	Version    VersionCmd    `cmd:"" help:"Print the version."`
+	Help       HelpCmd       `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
 }
 
 func main() {
@@ -52,8 +54,10 @@ func main() {
 			os.Exit(plugin.ExitFailed)
 		}
 	}()
-	if handled, code := pluginCommand(os.Args[1:]); handled {
-		os.Exit(code)
+	if len(os.Args) < 2 || os.Args[1] != "wal" { // which is none of the plugin's names
+		if handled, code := pluginCommand(os.Args[1:]); handled {
+			os.Exit(code)
+		}
 	}
 	os.Exit(run(os.Args[1:]))
 }
@@ -84,16 +88,22 @@ func run(args []string) int {
 
 func runCommand(signals *signals, args []string) error {
 	cli := &CLI{}
-	parser, err := newParser(cli)
-	if err != nil {
-		return fmt.Errorf("internal error: %w", err)
-	}
-	if len(args) == 0 {
-		return usageError("no command is given", "gpdedup --help")
-	}
-	command, err := parser.Parse(joinContent(args))
-	if err != nil {
-		return parseError(err)
+	run, settles := readQuickly(cli, args), true
+	if run == nil {
+		cli = &CLI{}
+		parser, err := narrowParser(cli, args)
+		if err != nil {
+			return fmt.Errorf("internal error: %w", err)
+		}
+		if len(args) == 0 {
+			return usageError("no command is given", "gpdedup --help")
+		}
+		command, err := parser.Parse(joinContent(args))
+		if err != nil {
+			return parseError(err, args)
+		}
+		run = func(g *Globals) error { return command.Run(g) }
+		settles = command.Command() != doctorCommand // which looks for what is wrong there
 	}
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
@@ -101,23 +111,10 @@ func runCommand(signals *signals, args []string) error {
 	if err := errors.Join(cli.Wal.settle(g), cli.Base.settle(g)); err != nil {
 		return err
 	}
-	if err := g.settle(os.Getenv); err != nil {
-		return err
+	if settles {
+		if err := g.settle(os.Getenv); err != nil {
+			return err
+		}
 	}
-	return command.Run(g)
-}
-
-func newParser(cli *CLI) (*kong.Kong, error) {
-	return kong.New(cli,
-		kong.Name("gpdedup"),
-		kong.Description("A deduplicating repository for backups, and gpbackup's plugin to it."),
-		kong.ExplicitGroups([]kong.Group{
-			{Key: "repository", Title: "The repository (flags go before the environment, that before --config):"},
-			{Key: "source", Title: "The other repository:"},
-			{Key: "target", Title: "The repository to copy to:"},
-			{Key: "bucket", Title: "Its storage, if that is a bucket (with the keys of the environment, the shared files or --config):"},
-			{Key: "output", Title: "Output:"},
-		}),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
-	)
+	return run(g)
 }

@@ -96,7 +96,7 @@ func patientStorage(g *Globals) (storage.Storage, error) {
 
 // openPatient opens the repository in st without what only streams need.
 func openPatient(ctx context.Context, g *Globals, st storage.Storage, operation string) (*repo.Repo, error) {
-	return repo.Open(ctx, askAhead(ctx, st, operation, g.secret), operation, repo.Options{
+	return repo.Open(ctx, askAhead(ctx, st, g.secret), operation, repo.Options{
 		Secret: g.secret, Compression: g.compression, Concurrency: g.concurrency, Version: version, Log: g.log,
 	})
 }

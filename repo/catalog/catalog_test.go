@@ -54,6 +54,9 @@ func drawWorld(t *rapid.T) *world {
 			dir.Entries = append(dir.Entries, e)
 		}
 		n := w.c.AddDirectory(&dir)
+		if rapid.Bool().Draw(t, "sort") {
+			w.c.Sort()
+		}
 		pack := &w.c.Packs[n]
 		pack.First = rapid.IntRange(0, 9).Draw(t, "first") > 0
 		pack.Last = pack.First && rapid.IntRange(0, 9).Draw(t, "last") > 0
@@ -330,7 +333,6 @@ func BenchmarkFind(b *testing.B) {
 	for _, n := range []int{10_000, 1_000_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			c := &Catalog{}
-			c.Reserve(n, 0)
 			dir := index.Pack{Entries: make([]index.Entry, n)}
 			for i := range dir.Entries {
 				dir.Entries[i] = index.Entry{ID: chunkID(i), Stored: 20, Raw: 4}

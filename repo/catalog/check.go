@@ -28,9 +28,7 @@ func (c *Catalog) Bad(pack int, id Key) bool { return c.bad[copyKey{int32(pack),
 // Ask forgets which locations were found to count, so that what was said since is heard,
 // and any Tree.
 func (c *Catalog) Ask() {
-	for i := range c.rows {
-		c.rows[i].flags &^= answered | counts | inTree
-	}
+	c.clear(answered | counts | inTree)
 }
 
 // Same reports whether the catalog has a copy in the pack that is as the location says,
@@ -80,51 +78,54 @@ type Node struct {
 // after Sort.
 func (c *Catalog) Tree(want func(pack int) bool, lost func(Node)) *Tree {
 	t := &Tree{c: c}
-	for i := range c.rows {
-		c.rows[i].flags &^= inTree
-	}
+	c.clear(inTree)
 	var work []int32
 	add := func(i int32) {
-		if r := &c.rows[i]; r.flags&inTree == 0 {
+		if r := c.row(i); r.flags&inTree == 0 {
 			r.flags |= inTree
 			work = append(work, i)
 		}
 	}
-	for i := range c.rows {
-		if r := &c.rows[i]; r.flags&isDelta != 0 && c.good(r) && want(int(r.pack)) {
-			add(int32(i))
+	for i, r := range c.all() {
+		if r.flags&isDelta != 0 && c.good(r) && want(int(r.pack)) {
+			add(i)
 		}
 	}
 	for len(work) > 0 {
 		i := work[len(work)-1]
 		work = work[:len(work)-1]
-		r := &c.rows[i]
-		base := c.source(int(r.base))
-		if base < 0 || c.rows[base].depth >= r.depth {
+		r := c.row(i)
+		base := c.source(r.base)
+		if base < 0 || c.row(base).depth >= r.depth {
 			r.flags &^= inTree
 			lost(c.node(r, false))
 			continue
 		}
 		t.deltas = append(t.deltas, i)
-		if c.rows[base].flags&isDelta != 0 {
-			add(int32(base))
+		if c.row(base).flags&isDelta != 0 {
+			add(base)
 		}
 	}
-	for i := range c.rows {
-		c.counts(&c.rows[i]) // so that questions change nothing, and may be asked side by side
+	for _, r := range c.all() {
+		c.counts(r) // so that questions change nothing, and may be asked side by side
 	}
 	slices.SortFunc(t.deltas, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(c.rows[a].base, c.rows[b].base), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(c.row(a).base, c.row(b).base), cmp.Compare(a, b))
 	})
 	return t
 }
 
-// source returns the row of the copy that a chunk's content is taken from: the least deep
-// that can be read; -1 if there is none. first is the chunk's first row, or negative.
-func (c *Catalog) source(first int) int {
-	for i := first; i >= 0 && i < len(c.rows) && c.rows[i].id == c.rows[first].id; i++ {
-		if r := &c.rows[i]; c.counts(r) {
-			return i
+// source returns the number of the copy that a chunk's content is taken from: the least deep
+// that can be read; -1 if there is none. first is the number of the chunk's first row, or
+// negative.
+func (c *Catalog) source(first int32) int32 {
+	if first < 0 {
+		return -1
+	}
+	run := c.from(first)
+	for i := range run {
+		if c.counts(&run[i]) {
+			return first + int32(i)
 		}
 	}
 	return -1
@@ -137,7 +138,7 @@ func (c *Catalog) node(r *row, inner bool) Node {
 // Bytes returns how long the boxes of the deltas are in all.
 func (t *Tree) Bytes() (n int64) {
 	for _, i := range t.deltas {
-		n += int64(t.c.rows[i].stored)
+		n += int64(t.c.row(i).stored)
 	}
 	return n
 }
@@ -146,12 +147,12 @@ func (t *Tree) Bytes() (n int64) {
 func (t *Tree) Roots() map[int][]Node {
 	roots := make(map[int][]Node)
 	for k, i := range t.deltas {
-		base := t.c.rows[i].base
-		if k > 0 && t.c.rows[t.deltas[k-1]].base == base {
+		base := t.c.row(i).base
+		if k > 0 && t.c.row(t.deltas[k-1]).base == base {
 			continue
 		}
-		if at := t.c.source(int(base)); at >= 0 && t.c.rows[at].flags&isDelta == 0 {
-			r := &t.c.rows[at]
+		if at := t.c.source(base); at >= 0 && t.c.row(at).flags&isDelta == 0 {
+			r := t.c.row(at)
 			roots[int(r.pack)] = append(roots[int(r.pack)], t.c.node(r, true))
 		}
 	}
@@ -160,13 +161,16 @@ func (t *Tree) Roots() map[int][]Node {
 
 // Children returns the deltas whose base is the chunk.
 func (t *Tree) Children(id Key) []Node {
-	first := t.c.search(id)
+	first := t.c.numberOf(id)
+	if first < 0 {
+		return nil
+	}
 	at, _ := t.deltasOf(first)
 	var out []Node
-	for ; at < len(t.deltas) && int(t.c.rows[t.deltas[at]].base) == first; at++ {
-		i := int(t.deltas[at])
-		r := &t.c.rows[i]
-		own := t.c.search(r.id)
+	for ; at < len(t.deltas) && t.c.row(t.deltas[at]).base == first; at++ {
+		i := t.deltas[at]
+		r := t.c.row(i)
+		own := t.c.numberOf(r.id)
 		_, needed := t.deltasOf(own)
 		out = append(out, t.c.node(r, needed && t.c.source(own) == i))
 	}
@@ -175,8 +179,8 @@ func (t *Tree) Children(id Key) []Node {
 
 // deltasOf returns where the deltas begin whose base has the given first row, and whether
 // there are any.
-func (t *Tree) deltasOf(first int) (at int, found bool) {
-	return slices.BinarySearchFunc(t.deltas, first, func(i int32, first int) int { return cmp.Compare(int(t.c.rows[i].base), first) })
+func (t *Tree) deltasOf(first int32) (at int, found bool) {
+	return slices.BinarySearchFunc(t.deltas, first, func(i, first int32) int { return cmp.Compare(t.c.row(i).base, first) })
 }
 
 // Unplaced returns the chunks of which no copy is a location that counts, by a pack that

@@ -34,7 +34,7 @@ func (c *Catalog) mark(flag uint8, start func(run []row) bool, follow func(run [
 		}
 		visit(run)
 		for len(work) > 0 { // at once, so that there is never much of it
-			base := c.from(int(work[len(work)-1]))
+			base := c.from(work[len(work)-1])
 			work = work[:len(work)-1]
 			visit(base)
 		}
@@ -45,9 +45,7 @@ func (c *Catalog) mark(flag uint8, start func(run []row) bool, follow func(run [
 // known which packs are condemned and which of them are to be swept: rule 6. It forgets
 // what it said before.
 func (c *Catalog) Decide() {
-	for i := range c.rows {
-		c.rows[i].flags &^= needed | held | firm | answered | counts | recode
-	}
+	c.clear(needed | held | firm | answered | counts | recode)
 	always := func(run []row, i int) bool { return c.heardOf(&run[i]) }
 	isRooted := func(run []row) bool { return run[0].flags&rooted != 0 }
 	// Of every copy, in packs that are not listed too: somebody may just have copied
@@ -97,8 +95,7 @@ func (c *Catalog) Postpone() int {
 	for again := true; again; {
 		again = false
 		c.Decide()
-		for i := range c.rows {
-			r := &c.rows[i]
+		for _, r := range c.all() {
 			if p := &c.Packs[r.pack]; p.Sweep && r.flags&live != 0 && r.flags&(rooted|firm) == 0 {
 				p.Sweep, again = false, true
 				n++
@@ -183,8 +180,7 @@ func (c *Catalog) Sweepable() map[int]bool {
 			ok[n] = c.Packs[n].Known
 		}
 	}
-	for i := range c.rows {
-		r := &c.rows[i]
+	for _, r := range c.all() {
 		if c.Packs[r.pack].Sweep && r.flags&live != 0 && !c.placed(r.id, anyDepth) { // few
 			ok[int(r.pack)] = false
 		}

@@ -211,6 +211,11 @@ func Rows(ctx context.Context, a *wal.Archive, list []Backup) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	return RowsOf(ctx, a, survey, list)
+}
+
+// RowsOf is Rows for whoever has the archive's survey already.
+func RowsOf(ctx context.Context, a *wal.Archive, survey *wal.Survey, list []Backup) ([]Row, error) {
 	rows := make([]Row, 0, len(list))
 	for i := range list {
 		row, err := describe(ctx, a, survey, &list[i])

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gpdedup/gpdedup/repo"
@@ -221,7 +222,7 @@ func (s *stream) endArchive() error {
 	}
 }
 
-var tablespaceLink = regexp.MustCompile(`^pg_tblspc/[0-9]+$`)
+var tablespaceLink = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^pg_tblspc/[0-9]+$`) })
 
 // begin begins a member.
 func (s *stream) begin(b *block) error {
@@ -235,7 +236,7 @@ func (s *stream) begin(b *block) error {
 	}
 	// A tablespace is a directory here: where it is to be is decided when it is restored.
 	if h.kind == kindLink {
-		if !tablespaceLink.MatchString(name) {
+		if !tablespaceLink().MatchString(name) {
 			return fmt.Errorf("%w: %s is a link", errTar, name)
 		}
 		s.tablespace(path.Base(name), b.field(157, 257))
