@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -18,11 +19,13 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/bench/internal/machine"
+	"github.com/gpdedup/gpdedup/bench/internal/process"
 	"github.com/gpdedup/gpdedup/bench/internal/results"
 	"github.com/gpdedup/gpdedup/bench/internal/section"
 )
 
 func main() {
+	process.Main(nil)
 	gpdedup := flag.String("gpdedup", "./gpdedup", "the program to measure")
 	segments := flag.Int("segments", 200, "segments of WAL, of 16 MiB each")
 	rounds := flag.Int("rounds", 3, "how often each is measured; what is reported is the median")
@@ -71,7 +74,15 @@ func sectionNames() []string {
 	return names
 }
 
-func run(set settings) error {
+func run(set settings) (err error) {
+	place, err := process.NewPlace("") // where servers are, so that none is left whatever happens
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, place.Close()) }()
+	if err := os.Setenv("TMPDIR", place.Dir); err != nil {
+		return err
+	}
 	w, err := newWorld(set.gpdedup, set.segments, set.rounds)
 	if err != nil {
 		return err
