@@ -10,6 +10,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,10 +18,12 @@ import (
 	"strings"
 
 	"github.com/gpdedup/gpdedup/bench/internal/machine"
+	"github.com/gpdedup/gpdedup/bench/internal/process"
 	"github.com/gpdedup/gpdedup/bench/internal/section"
 )
 
 func main() {
+	process.Main(nil)
 	gpdedup := flag.String("gpdedup", "./gpdedup", "the program to measure")
 	rows := flag.Int("rows", 1_000_000, "rows of the table; one takes about 200 bytes")
 	days := flag.Int("days", 5, "days, each with updates of 1 % of the rows")
@@ -33,6 +36,14 @@ func main() {
 }
 
 func run(gpdedup string, rows, days int, document string) (err error) {
+	place, err := process.NewPlace("") // where servers are, so that none is left whatever happens
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, place.Close()) }()
+	if err := os.Setenv("TMPDIR", place.Dir); err != nil {
+		return err
+	}
 	w, err := newWorld(gpdedup)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -151,7 +152,17 @@ func TestDocument(t *testing.T) {
 			t.Errorf("no section %q", name)
 		}
 	}
-	source := string(text) + tableText(&results.Topic{}, nil) + smallText(full().Topics["small"], nil) + daysText(&results.Topic{}, nil)
+	source := ""
+	for _, p := range documentParts {
+		if t := full().Topics[p.name]; t != nil {
+			source += p.write(t, full())
+		}
+	}
+	for _, plot := range regexp.MustCompile(`\(plots/(\w+\.svg)\)`).FindAllStringSubmatch(string(text), -1) {
+		if _, err := os.Stat(filepath.Join("../../docs/plots", plot[1])); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, d := range drawings {
 		if !strings.Contains(source, "(plots/"+d.name+".svg)") {
 			t.Errorf("nothing shows plot %q", d.name)

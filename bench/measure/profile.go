@@ -43,7 +43,7 @@ func (b *bench) profile(ctx context.Context) (*results.Topic, error) {
 			return nil, err
 		}
 	}
-	paths, err := profile.Paths(ctx, dir, day1.Bytes(), day2.Bytes(), b.set.profiles)
+	paths, err := profile.Paths(ctx, dir, day1.Bytes(), day2.Bytes(), time.Second, b.set.profiles)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (b *bench) profile(ctx context.Context) (*results.Topic, error) {
 		return nil, err
 	}
 	for _, l := range limits {
-		t.Run(limitName, l.Name).Add(process.Usage{Wall: l.Wall}, l.Bytes)
+		t.Run(limitName, l.Name).Add(process.Usage{Wall: l.Wall, CPU: l.CPU}, l.Bytes)
 	}
 	return t, nil
 }
@@ -102,9 +102,9 @@ func profileText(t *results.Topic) string {
 	var limits [][]string
 	for _, r := range t.Runs {
 		if r.Program == limitName {
-			limits = append(limits, []string{r.Phase, results.Rate(r).Format("%.0f"), fmt.Sprintf("%.2f", 1000/results.Rate(r).Median())})
+			limits = append(limits, []string{r.Phase, results.Rate(r).Format("%.0f"), results.CPUPerGB(r).Format("%.2f")})
 		}
 	}
-	b.WriteString(markdownTable([]string{"limit, one core", "MB/s", "s/GB"}, limits))
+	b.WriteString(markdownTable([]string{"limit, one core", "MB/s", "processor time, s/GB"}, limits))
 	return b.String()
 }

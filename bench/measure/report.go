@@ -23,12 +23,13 @@ type part struct {
 var documentParts = []part{
 	{"goals", nil},
 	{"table", tableText},
-	{"append", phasesText("A table of events, half as long, that grows by 2 % at its end; the day after; and that day restored.", first, next, restored)},
+	{"append", phasesText("![Throughput of each program with other workloads](plots/workloads.svg)\n\nA table of events, half as long, that grows by 2 % at its end; the day after; and that day restored.", first, next, restored)},
 	{"noise", phasesText("Random bytes, half as many, twice, and restored: what is left when neither compression nor similarity helps.", first, unchanged, restored)},
 	{"large", phasesText("Table text in which no table repeats.", first, unchanged, restored)},
 	{"small", smallText},
 	{"days", daysText},
 	{"profile", func(t *results.Topic, _ *results.Results) string { return profileText(t) }},
+	{"wal", walText},
 	{"memory", memoryText},
 	{"s3", bucketText},
 }
@@ -198,7 +199,7 @@ func storedTable(t *results.Topic, day, after string) string {
 		}
 		rows = append(rows, row)
 	}
-	return markdownTable([]string{"stored", "first day, MB", "of the text", "the next adds, MB", "of the first"}, rows)
+	return markdownTable([]string{"stored", "first, MB", "of the text", "the next day adds, MB", "of the first"}, rows)
 }
 
 func programNames(t *results.Topic, more ...string) (names []string) {
@@ -277,6 +278,11 @@ func daysText(t *results.Topic, _ *results.Results) string {
 		"by itself. Then each program looks for damage, from the page cache:%s\n\n![What the repositories take, day by day](plots/growth.svg)\n\n",
 		lengthOf(t, aDay), days, strings.TrimSuffix(commands, ";")+".") +
 		markdownTable([]string{"", "one day, MB", fmt.Sprintf("%d days, MB", days), "of one", "check of every byte, s", "processor time, s", "peak, MiB", "check without data, s"}, rows)
+}
+
+// walText shows the plot; the tables are written by bench/wal.
+func walText(*results.Topic, *results.Results) string {
+	return "![Segments a second: gpdedup, pgBackRest, cp](plots/wal.svg)\n"
 }
 
 func memoryText(t *results.Topic, _ *results.Results) string {

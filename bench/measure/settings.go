@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -52,15 +53,15 @@ func parse(args []string) (settings, error) {
 	var set settings
 	f := flag.NewFlagSet("measure", flag.ContinueOnError)
 	f.Usage = func() {
-		fmt.Fprintf(f.Output(), "Usage: measure [flags]\n\nMeasures gpdedup beside its peers and writes docs/performance.md. Topics:\n\n")
+		fmt.Fprintf(os.Stderr, "Usage: measure [flags]\n\nMeasures gpdedup beside its peers and writes docs/performance.md. Topics:\n\n")
 		for _, t := range topics {
 			own := ""
 			if !t.usual {
 				own = "; only if --only names it"
 			}
-			fmt.Fprintf(f.Output(), "  %-8s %s%s\n", t.name, t.title, own)
+			fmt.Fprintf(os.Stderr, "  %-8s %s%s\n", t.name, t.title, own)
 		}
-		fmt.Fprintf(f.Output(), "\nExample: measure --only table,small --rounds 3 --peers restic,zstd\n\nFlags:\n")
+		fmt.Fprintf(os.Stderr, "\nExample: measure --only table,small --rounds 3 --peers restic,zstd\n\nFlags:\n")
 		f.PrintDefaults()
 	}
 	f.StringVar(&set.exe, "gpdedup", "./gpdedup", "the program to measure")

@@ -69,7 +69,7 @@ func (b *bench) table(ctx context.Context) (*results.Topic, error) {
 		return nil, err
 	}
 	return b.do(ctx, workload{
-		name: "table", rounds: b.set.rounds, beside: tools.beside,
+		rounds: b.set.rounds, verify: true, beside: tools.beside,
 		steps: []step{
 			{first, "one", day1},
 			{unchanged, "same", day1},
@@ -232,7 +232,7 @@ func (b *bench) appendOnly(ctx context.Context) (*results.Topic, error) {
 	if err := writeFile(day2, table); err != nil {
 		return nil, err
 	}
-	return b.do(ctx, workload{name: "append", rounds: b.set.few(), steps: []step{{first, "one", day1}, {next, "two", day2}, {restored, "two", ""}}})
+	return b.do(ctx, workload{rounds: b.set.few(), steps: []step{{first, "one", day1}, {next, "two", day2}, {restored, "two", ""}}})
 }
 
 // noise measures what nothing compresses: images in a table, or what the database encrypted.
@@ -246,7 +246,7 @@ func (b *bench) noise(ctx context.Context) (*results.Topic, error) {
 	if err := writeFile(file, noise(b.set.size/2)); err != nil {
 		return nil, err
 	}
-	return b.do(ctx, workload{name: "noise", rounds: b.set.few(), steps: []step{{first, "one", file}, {unchanged, "same", file}, {restored, "one", ""}}})
+	return b.do(ctx, workload{rounds: b.set.few(), steps: []step{{first, "one", file}, {unchanged, "same", file}, {restored, "one", ""}}})
 }
 
 // random is a stream of bytes that nothing compresses, of so many bytes.
@@ -274,5 +274,5 @@ func (b *bench) large(ctx context.Context) (*results.Topic, error) {
 	if err := writeFile(file, &tableSource{bytes: b.set.large, seed: 9}); err != nil {
 		return nil, err
 	}
-	return b.do(ctx, workload{name: "large", rounds: 1, steps: []step{{first, "one", file}, {unchanged, "same", file}, {restored, "one", ""}}})
+	return b.do(ctx, workload{rounds: 1, steps: []step{{first, "one", file}, {unchanged, "same", file}, {restored, "one", ""}}})
 }

@@ -36,7 +36,7 @@ func (b *bench) wal(ctx context.Context) (*results.Topic, error) {
 	}
 	rounds := min(2, b.set.few())
 	c := process.Command{
-		Args: []string{exe, "--gpdedup", b.exe, "--segments", fmt.Sprint(b.set.segments), "--rounds", fmt.Sprint(rounds), "--json", figures},
+		Args: []string{exe, "--gpdedup", b.exe, "--segments", fmt.Sprint(b.set.segments), "--rounds", fmt.Sprint(rounds), "--json", figures, "--single", "12", "--levels", "1"},
 		Dir:  root, Quiet: true, Out: os.Stdout,
 	}
 	if b.set.quick {

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -18,23 +19,38 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/bench/internal/machine"
+	"github.com/gpdedup/gpdedup/bench/internal/process"
 	"github.com/gpdedup/gpdedup/bench/internal/results"
 	"github.com/gpdedup/gpdedup/bench/internal/section"
 )
 
 func main() {
+	process.Main(nil)
 	gpdedup := flag.String("gpdedup", "./gpdedup", "the program to measure")
 	segments := flag.Int("segments", 200, "segments of WAL, of 16 MiB each")
 	rounds := flag.Int("rounds", 3, "how often each is measured; what is reported is the median")
 	only := flag.String("only", "", "sections to measure, separated by commas; default: all, which are "+strings.Join(sectionNames(), ","))
 	update := flag.String("update", "", "the document whose sections between the wal markers are replaced")
 	figures := flag.String("json", "", "file for the figures, as bench/measure reads them")
+	single := flag.Int("single", 40, "of the segments, how many are pushed one by one")
+	levels := flag.String("levels", "1,3", "levels of zst that pgBackRest pushes with, separated by commas: 1 is the quickest, 3 its default")
 	alone := flag.Bool("alone", false, "leave pgBackRest out")
 	flag.Parse()
-	if err := run(*gpdedup, *segments, *rounds, *only, *update, *figures, *alone); err != nil {
+	s := settings{*gpdedup, *segments, *rounds, *only, *update, *figures, *single, strings.Split(*levels, ","), *alone}
+	if err := run(s); err != nil {
 		fmt.Fprintln(os.Stderr, "wal:", err)
 		os.Exit(1)
 	}
+}
+
+// settings are what the flags say.
+type settings struct {
+	gpdedup                 string
+	segments, rounds        int
+	only, document, figures string
+	single                  int
+	levels                  []string
+	alone                   bool
 }
 
 // part is a part of the report, measured by itself. In the document it lies between
@@ -58,15 +74,23 @@ func sectionNames() []string {
 	return names
 }
 
-func run(gpdedup string, segments, rounds int, only, document, figures string, alone bool) error {
-	w, err := newWorld(gpdedup, segments, rounds)
+func run(set settings) (err error) {
+	place, err := process.NewPlace("") // where servers are, so that none is left whatever happens
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, place.Close()) }()
+	if err := os.Setenv("TMPDIR", place.Dir); err != nil {
+		return err
+	}
+	w, err := newWorld(set.gpdedup, set.segments, set.rounds)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	w.alone = alone
+	w.set = set
 	for _, s := range parts {
-		if only != "" && !slices.Contains(strings.Split(only, ","), s.name) {
+		if set.only != "" && !slices.Contains(strings.Split(set.only, ","), s.name) {
 			continue
 		}
 		text, err := s.measure(w)
@@ -75,16 +99,16 @@ func run(gpdedup string, segments, rounds int, only, document, figures string, a
 		}
 		text += "\n" + w.taken() + "\n"
 		fmt.Printf("%s\n", text)
-		if document != "" {
-			if err := section.Replace(document, "wal "+s.name, text); err != nil {
+		if set.document != "" {
+			if err := section.Replace(set.document, "wal "+s.name, text); err != nil {
 				return err
 			}
 		}
 	}
-	if figures == "" {
+	if set.figures == "" {
 		return nil
 	}
-	return (&results.Results{Topics: map[string]*results.Topic{"wal": &w.found}}).Write(figures)
+	return (&results.Results{Topics: map[string]*results.Topic{"wal": &w.found}}).Write(set.figures)
 }
 
 // The phases of a file of WAL.

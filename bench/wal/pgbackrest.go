@@ -33,7 +33,7 @@ func encryptedName(name string, encrypted bool) string {
 // rest is pgBackRest with a repository that holds nothing yet. It is "" where pgBackRest
 // is not installed.
 func (w *world) rest(encrypted bool) (command string, err error) {
-	if w.alone {
+	if w.set.alone {
 		return "", nil
 	}
 	program, err := exec.LookPath("pgbackrest")

@@ -69,32 +69,30 @@ func (w *world) pushOurs(encrypted bool) pusher {
 	}
 }
 
-// pushRest returns ways to push with pgBackRest: with zstd at level 1, the quickest,
-// and at 3, which is its default; and that encrypted, which ours is by default.
+// pushRest returns ways to push with pgBackRest: with each level of zstd, and that encrypted,
+// which ours is by default.
 func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 	var all []pusher
-	for _, kind := range []struct {
-		level     string
-		encrypted bool
-	}{{"1", false}, {"3", false}, {"1", true}, {"3", true}} {
-		command, err := w.rest(kind.encrypted)
+	for i := range 2 * len(w.set.levels) {
+		level, encrypted := w.set.levels[i%len(w.set.levels)], i >= len(w.set.levels)
+		command, err := w.rest(encrypted)
 		if command == "" || err != nil {
 			return nil, err
 		}
-		made := w.restDir(kind.encrypted)
+		made := w.restDir(encrypted)
 		dir := made + "-push"
 		// A stanza without WAL, to begin with each time.
 		if out, err := w.Run("sh", "-c", "rm -rf "+dir+".new && cp -a "+made+" "+dir+".new && rm -rf "+dir+".new/repo/archive/main/*-1/* && mkdir -p "+dir); err != nil {
 			return nil, fmt.Errorf("%w: %s", err, out)
 		}
 		command = strings.ReplaceAll(command, made+"/", dir+"/")
-		flags := fmt.Sprintf(" --compress-level=%s --repo1-path=%s/repo --log-path=%[2]s/log --lock-path=%[2]s/lock", kind.level, dir)
+		flags := fmt.Sprintf(" --compress-level=%s --repo1-path=%s/repo --log-path=%[2]s/log --lock-path=%[2]s/lock", level, dir)
 		for _, mode := range []struct {
 			name, flag string
 			backlog    bool
 		}{{"", " --no-archive-async", false}, {", asynchronous, 2 processes", " --archive-async --spool-path=" + dir + "/spool", true}} {
 			all = append(all, pusher{
-				name:    encryptedName("pgBackRest, zst "+kind.level+mode.name, kind.encrypted),
+				name:    encryptedName("pgBackRest, zst "+level+mode.name, encrypted),
 				command: command + flags + mode.flag + " archive-push %p",
 				fresh: func() error {
 					if err := empty(dir)(); err != nil {
@@ -111,11 +109,11 @@ func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 }
 
 // single returns how many segments are pushed one by one.
-func (p *pusher) single() int {
+func (w *world) single(p *pusher) int {
 	if strings.Contains(p.name, "asynchronous") { // each call waits for a process that it starts
-		return 8
+		return min(8, w.set.single, len(w.files))
 	}
-	return 40
+	return min(w.set.single, len(w.files))
 }
 
 // measurePush measures segments pushed a second, as an archiver does it: one by one
@@ -131,7 +129,7 @@ func measurePush(w *world) (string, error) {
 	for range w.rounds {
 		for i := range pushers {
 			p := &pushers[i]
-			files := w.files[:min(p.single(), len(w.files))]
+			files := w.files[:w.single(p)]
 			took, err := w.pushAll(p, files, false)
 			if err != nil {
 				return "", err

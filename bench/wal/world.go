@@ -27,7 +27,7 @@ type world struct {
 	plain    string   // the archive that cp made
 	files    []string // its segments, in order
 	found    results.Topic
-	alone    bool // without pgBackRest
+	set      settings
 }
 
 // world is a pgtest.Reporter: what goes wrong ends the measurement.

@@ -36,7 +36,7 @@ const (
 // SVG draws the panels.
 func (b Bars) SVG() ([]byte, error) {
 	var s sheet
-	y := 76.0
+	y := 84.0
 	for i := 0; i < len(b.Panels); i += 2 {
 		most := 0
 		for k, p := range b.Panels[i:min(i+2, len(b.Panels))] {

@@ -25,7 +25,7 @@ type Line struct {
 const (
 	linesHeight = 400
 	axisLeft    = 74
-	axisTop     = 76
+	axisTop     = 88
 	axisBottom  = linesHeight - 50
 	axisRight   = width - 190 // behind it are the labels
 	labelPitch  = 17

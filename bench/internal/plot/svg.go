@@ -108,7 +108,9 @@ func Number(v float64) string {
 	switch {
 	case math.IsNaN(v):
 		return "–"
-	case v != 0 && math.Abs(v) < 1:
+	case v == 0:
+		return "0"
+	case math.Abs(v) < 1:
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	case math.Abs(v) < 10:
 		return strconv.FormatFloat(v, 'f', 1, 64)

@@ -30,12 +30,10 @@ type Path struct {
 	run func(turn int) error
 }
 
-// least is how long a path is profiled at least: a sample is taken every 10 ms of processor time.
-const least = 500 * time.Millisecond
-
 // Paths profiles all paths with a repository in dir, which must be empty. day1 and day2 are a table, and the same a day
-// later. keep, if not "", is a folder that the profiles are left in, for `go tool pprof`.
-func Paths(ctx context.Context, dir string, day1, day2 []byte, keep string) ([]Path, error) {
+// later. A path is gone again and again for so long at least: a sample is taken every 10 ms of processor time. keep, if
+// not "", is a folder that the profiles are left in, for `go tool pprof`.
+func Paths(ctx context.Context, dir string, day1, day2 []byte, least time.Duration, keep string) ([]Path, error) {
 	w := &world{ctx: ctx, dir: dir}
 	if err := w.open(); err != nil {
 		return nil, err
@@ -77,7 +75,7 @@ func Paths(ctx context.Context, dir string, day1, day2 []byte, keep string) ([]P
 		}},
 	}
 	for i := range paths {
-		if err := paths[i].profile(ctx, dir, keep); err != nil {
+		if err := paths[i].profile(ctx, dir, least, keep); err != nil {
 			return nil, fmt.Errorf("profile %s: %w", paths[i].Name, err)
 		}
 	}
@@ -85,7 +83,7 @@ func Paths(ctx context.Context, dir string, day1, day2 []byte, keep string) ([]P
 }
 
 // profile goes the path until there are samples enough.
-func (p *Path) profile(ctx context.Context, dir, keep string) error {
+func (p *Path) profile(ctx context.Context, dir string, least time.Duration, keep string) error {
 	file := filepath.Join(dir, "profile")
 	if keep != "" {
 		file = filepath.Join(keep, p.Name+".pprof")
