@@ -174,6 +174,25 @@ func FuzzSlot(f *testing.F) {
 	})
 }
 
+func FuzzKeySet(f *testing.F) {
+	f.Add([]byte(`{"revision":2,"id":"ab","epoch":2,"slots":[{"name":"file-00","epochs":[1,2],"kind":"key file","nonce":"AAAAAAAAAAAAAAAA","ring":"AA=="}]}`))
+	f.Add([]byte(`{"revision":2,"id":"ab","epoch":1,"slots":[{"name":"password-00"}]}`))
+	f.Add([]byte(`{"revision":3}`))
+	cred := &credential{key: [32]byte{1}}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		set, err := parseKeySet("set-2-ab.copy", slotObject(body))
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Errorf("error wraps no sentinel: %v", err)
+			}
+			return
+		}
+		if _, _, err := set.open(digest.ID{1}, cred); !errors.Is(err, ErrWrongKey) && !errors.Is(err, ErrDamaged) {
+			t.Errorf("open: %v", err)
+		}
+	})
+}
+
 // TestHostileKDF: a slot cannot make its reader take all memory or time.
 func TestHostileKDF(t *testing.T) {
 	salt := make([]byte, 16)

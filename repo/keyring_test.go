@@ -251,7 +251,7 @@ func TestUnknownEpochAfterRemoval(t *testing.T) {
 		t.Errorf("check: %+v", report.Damage)
 	}
 	// Key objects that are gone or damaged are not what is missing or damaged in a backup.
-	for _, key := range w.keys() {
+	for _, key := range append(w.keys(), configKey) {
 		if err := w.st.Delete(ctx, key); err != nil {
 			t.Fatal(err)
 		}
