@@ -37,8 +37,10 @@ func logicalChart(r *Report) *chart {
 		logical, stored, floor = widen(logical, c), widen(stored, c), append(floor, floor...)
 	}
 	c.Shapes = []shape{
-		{Class: "area s4", Path: line(logical, floor)}, {Class: "line s4", Path: line(logical, nil)},
-		{Class: "area s1", Path: line(stored, floor)}, {Class: "line s1", Path: line(stored, nil)},
+		{Class: "area s4", Path: line(logical, floor)},
+		{Class: "line s4", Path: line(logical, nil)},
+		{Class: "area s1", Path: line(stored, floor)},
+		{Class: "line s1", Path: line(stored, nil)},
 	}
 	c.Legend = []legend{{"s4", "backups, restored"}, {"s1", "stored, with WAL"}}
 	c.Table.Head = []string{"Day", "Backups", "Restored", "Stored", "of that WAL", "Added"}
