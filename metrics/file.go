@@ -55,11 +55,15 @@ var errBusy = errors.New("the lock is taken")
 // merge adds the samples to the file. If ctx ends before the lock is free, it leaves them
 // beside it.
 func (f *file) merge(ctx context.Context, update *samples) error {
-	// Before there is a lock beside it: the path may be a mistake.
-	if err := f.check(); err != nil {
-		return err
+	const flags = os.O_RDWR | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	lock, err := os.OpenFile(f.lockPath(), flags, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Before there is a lock beside it: the path may be a mistake.
+		if err := f.check(); err != nil {
+			return err
+		}
+		lock, err = os.OpenFile(f.lockPath(), flags|os.O_CREATE, 0o600)
 	}
-	lock, err := os.OpenFile(f.lockPath(), os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return fmt.Errorf("write metrics: %w", err)
 	}

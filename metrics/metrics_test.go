@@ -163,7 +163,7 @@ func TestHeldLock(t *testing.T) {
 	if got := value(t, path, old); got != "1" {
 		t.Errorf("while the lock is held: %s", got)
 	}
-	lock.Close()
+	_ = lock.Close() // which unlocks it
 	end(t, begin(path, "repo prune"), 0)
 	if got := value(t, path, old); got != "absent" {
 		t.Errorf("after it: %s", got)

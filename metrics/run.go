@@ -93,8 +93,14 @@ func (r *Run) Stored(s Stream) {
 		id    ID
 		value uint64
 	}{
-		{StreamsStored, uint64(s.Streams)}, {ReadBytes, s.Bytes}, {NewBytes, s.New}, {DeduplicatedBytes, s.Bytes - min(s.New, s.Bytes)},
-		{StoredBytes, s.Stored}, {Chunks, s.Chunks}, {NewChunks, s.NewChunks}, {DeltaChunks, s.DeltaChunks},
+		{StreamsStored, uint64(s.Streams)},
+		{ReadBytes, s.Bytes},
+		{NewBytes, s.New},
+		{DeduplicatedBytes, s.Bytes - min(s.New, s.Bytes)},
+		{StoredBytes, s.Stored},
+		{Chunks, s.Chunks},
+		{NewChunks, s.NewChunks},
+		{DeltaChunks, s.DeltaChunks},
 	} {
 		r.Add(x.id, float64(x.value))
 	}

@@ -40,12 +40,19 @@ func labelText(pairs ...string) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(pairs[i] + `="` + escaper().Replace(strings.ToValidUTF8(pairs[i+1], "?")) + `"`)
+		b.WriteString(pairs[i] + `="` + escape(pairs[i+1]) + `"`)
 	}
 	return b.String()
 }
 
-func escaper() *strings.Replacer { return strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`) }
+// escape writes a label's value as the format wants it.
+func escape(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	if !strings.ContainsAny(s, "\\\n\"") {
+		return s
+	}
+	return strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(s)
+}
 
 // add adds what a run did, or several.
 func (s *samples) add(update *samples) {
@@ -112,7 +119,7 @@ func (s *samples) encode(withAfresh bool) []byte {
 		if len(x.values) == 0 && !withAfresh {
 			continue
 		}
-		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n", name, strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(x.help), name, x.kind)
+		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n", name, x.help, name, x.kind)
 		for _, key := range slices.Sorted(maps.Keys(x.values)) {
 			b.WriteString(name + "{" + key + "} " + strconv.FormatFloat(x.values[key], 'f', -1, 64) + "\n")
 		}
@@ -141,7 +148,7 @@ func decode(data []byte) (s *samples, ours bool) {
 			}
 		case strings.HasPrefix(line, "# HELP "):
 			if name, help, ok := strings.Cut(line[len("# HELP "):], " "); ok {
-				s.of(name).help = strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(help)
+				s.of(name).help = help
 			}
 		case strings.HasPrefix(line, "# TYPE "):
 			if name, kind, ok := strings.Cut(line[len("# TYPE "):], " "); ok {

@@ -276,7 +276,7 @@ func (c *collector) single(ctx context.Context, item repo.Item, deleted bool) (*
 	head, err := c.r.Head(ctx, item.Name)
 	switch {
 	case errors.Is(err, repo.ErrNoStream):
-		return nil, nil //nolint:nilerr // it is gone, which is no failure
+		return nil, nil // it is gone
 	case errors.Is(err, repo.ErrDamaged), errors.Is(err, repo.ErrNewer):
 		root.Status, root.Reason = backups.Damaged, err.Error()
 	case err != nil:

@@ -52,7 +52,7 @@ func cutName(name string) (group, item string, ok bool) {
 func (c *collector) archive(ctx context.Context, namespace, content string) error {
 	a, err := wal.Open(c.r, namespace, content)
 	if errors.Is(err, repo.ErrUsage) {
-		return nil //nolint:nilerr // a folder that is none of gpdedup's
+		return nil // a folder that is none of gpdedup's
 	}
 	if err != nil {
 		return err

@@ -273,7 +273,7 @@ func (w *world) live(days int, databases ...*database) {
 			w.must(err)
 		}
 		next := time.Now().UTC().Truncate(24 * time.Hour).Add(45*time.Hour + 30*time.Minute)
-		if next.Sub(time.Now()) > 25*time.Hour {
+		if time.Until(next) > 25*time.Hour {
 			next = next.Add(-24 * time.Hour)
 		}
 		time.Sleep(time.Until(next))
