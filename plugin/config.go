@@ -61,7 +61,12 @@ func LoadConfig(path string) (*Config, error) {
 		return nil, usagef("read config: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	return ReadConfig(path, f)
+}
+
+// ReadConfig is LoadConfig for what r holds; path names it in errors.
+func ReadConfig(path string, r io.Reader) (*Config, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
 	if err != nil {
 		return nil, usagef("read config %s: %w", path, err)
 	}

@@ -44,10 +44,17 @@ type keyState struct {
 	superseded []string // names of objects that do not count any more
 }
 
+func (r *Repo) needKeys() error {
+	if r.config.Encrypted() {
+		return nil
+	}
+	return WithHint(fmt.Errorf("%s: %w", r.st.Location(), ErrNoKeys),
+		"make an encrypted repository with 'gpdedup repo init --key-file FILE', and 'gpdedup repo copy' to it")
+}
+
 func (r *Repo) readKeyState(ctx context.Context) (*keyState, error) {
-	if !r.config.Encrypted() {
-		return nil, WithHint(fmt.Errorf("%s: %w", r.st.Location(), ErrNoKeys),
-			"make an encrypted repository with 'gpdedup repo init --key-file FILE', and 'gpdedup repo copy' to it")
+	if err := r.needKeys(); err != nil {
+		return nil, err
 	}
 	for attempt := 0; ; attempt++ {
 		names, err := r.st.Children(ctx, slotPrefix)
@@ -235,7 +242,7 @@ func (r *Repo) putKeySet(ctx context.Context, set *keySet, secrets []*credential
 	err = r.st.Put(ctx, key, mark)
 	if err == nil && r.config.Target != nil && !r.config.Target.ConditionalPut {
 		// Two may both have put theirs: the one that was overtaken sees the other's.
-		if err = r.pause(ctx, settleTime); err == nil {
+		if err = r.settle(ctx); err == nil {
 			var there []byte
 			if there, err = r.st.Get(ctx, key, slotLimit); err == nil && !bytes.Equal(there, mark) {
 				err = storage.ErrExists
@@ -263,18 +270,12 @@ func (r *Repo) confirmKeySet(ctx context.Context, name string, epoch uint16, sec
 	return nil
 }
 
-func (r *Repo) pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // AddKey makes a slot for secret. A secret that opens the newest epoch already gets
 // none; it returns the id of the slot that the secret opens.
 func (r *Repo) AddKey(ctx context.Context, secret Secret, now time.Time) (table *KeyTable, id string, err error) {
+	if err := r.needKeys(); err != nil {
+		return nil, "", fmt.Errorf("add key: %w", err)
+	}
 	cred, err := secret.credential(ctx)
 	if err != nil {
 		return nil, "", fmt.Errorf("add key: %w", err)
@@ -321,6 +322,9 @@ var ErrLastKey = fmt.Errorf("%w: it is the last key that opens what is sealed no
 // what was removed, or read the key ring before, only [Repo.RotateKeys] ends, for what
 // is sealed from then on.
 func (r *Repo) RemoveKey(ctx context.Context, id string, now time.Time) (table *KeyTable, removed string, err error) {
+	if err := r.needKeys(); err != nil {
+		return nil, "", fmt.Errorf("remove key: %w", err)
+	}
 	// Asked before anything is changed: what is refused here would leave the slot where
 	// it can be read. Nothing ever has this name.
 	if err := r.st.Delete(ctx, slotPrefix+"none"); err != nil {

@@ -16,6 +16,8 @@ import (
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
 	"github.com/gpdedup/gpdedup/storage/mem"
+	"github.com/gpdedup/gpdedup/storage/s3/s3test"
+	"github.com/gpdedup/gpdedup/storage/target"
 )
 
 // keyWorld is a repository whose keys are changed.
@@ -401,7 +403,7 @@ func TestKeyChangeCrashes(t *testing.T) {
 					put(t, r, backupName(ts2, keyFileOf(t, s)), randomText(2, 20<<10), WriteOptions{})
 				}
 				if crashed {
-					if err := do(r); err != nil && !(change == "remove" && errors.Is(err, ErrUsage)) {
+					if err := do(r); err != nil && (change != "remove" || !errors.Is(err, ErrUsage)) {
 						t.Errorf("%s: once more: %v", what, err)
 					}
 				}
@@ -547,4 +549,64 @@ func TestRotationBesideCollector(t *testing.T) {
 		t.Error(err)
 	}
 	restored(t, to, backupName(ts2, "x"))
+}
+
+// TestOvertakenKeyChange: without conditional puts, the change that was overtaken sees
+// the other one, and begins again with what that left.
+func TestOvertakenKeyChange(t *testing.T) {
+	fake := s3test.StartFake(t)
+	fake.Conditions = s3test.Ignored
+	st, err := target.OpenWith(fake.Location("p"), target.Options{Endpoint: fake.Endpoint, AccessKey: fake.AccessKey, SecretKey: fake.SecretKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, pause := Secret{KeyFile: testKeyFile(t)}, func(context.Context, time.Duration) error { return nil }
+	if _, err := Init(ctx, st, InitOptions{Secret: secret, Now: time.Now(), Target: &Target{}, Pause: pause}); err != nil {
+		t.Fatal(err)
+	}
+	open := func() *Repo {
+		r, err := Open(ctx, st, "write", Options{Secret: secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.pause = pause
+		return r
+	}
+	if _, _, err := open().RotateKeys(ctx, RotateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r, times := open(), 0
+	r.pause = func(context.Context, time.Duration) error {
+		if times++; times > 1 {
+			return nil
+		}
+		// Another change made its set the third revision at the same moment.
+		other := open()
+		state, err := other.readKeyState(ctx)
+		if err != nil {
+			return err
+		}
+		ring, _, err := state.set.open(other.config.ID, other.cred)
+		if err != nil || state.set.Revision != 3 {
+			t.Errorf("revision %d, %v", state.set.Revision, err)
+		}
+		next := *state.set
+		next.ID, next.Epoch = newID().String()[:32], ring.Newest()
+		for _, name := range []string{next.name(), next.name() + copySuffix} {
+			object, err := encodeKeyObject(&next)
+			if err = errors.Join(err, st.Put(ctx, slotPrefix+name, object)); err != nil {
+				return err
+			}
+		}
+		mark, err := encodeKeyObject(keyRevision{next.ID})
+		fake.Replace("p/"+slotPrefix+revisionName(3), mark)
+		return err
+	}
+	table, _, err := r.RotateKeys(ctx, RotateOptions{})
+	if err != nil || times != 2 || table.Revision != 4 || table.Epoch <= 2 {
+		t.Errorf("%+v after %d tries, %v", table, times, err)
+	}
+	if got := open().keys.Ring().Newest(); got != table.Epoch {
+		t.Errorf("epoch %d, the table says %d", got, table.Epoch)
+	}
 }

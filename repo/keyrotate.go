@@ -57,8 +57,7 @@ func (e *OtherKeysError) Hint() string {
 // left are the slots that were kept or removed without the new ring.
 func (r *Repo) RotateKeys(ctx context.Context, o RotateOptions) (table *KeyTable, left []KeySlot, err error) {
 	fail := func(err error) (*KeyTable, []KeySlot, error) { return nil, nil, fmt.Errorf("rotate keys: %w", err) }
-	if !r.config.Encrypted() {
-		_, err := r.readKeyState(ctx)
+	if err := r.needKeys(); err != nil {
 		return fail(err)
 	}
 	secrets, kinds := []*credential{r.cred}, []string{""}

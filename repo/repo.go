@@ -94,7 +94,8 @@ type Repo struct {
 	enc      *compress.Encoder
 	dec      *compress.Decoder
 	buffers  buffers
-	broken   broken // rules left out, by tests
+	broken   broken                                           // rules left out, by tests
+	pause    func(ctx context.Context, d time.Duration) error // in the place of a timer, by tests
 
 	mu           sync.Mutex
 	lists        map[string]*gcList // condemned and lost lists already read; they are write-once
@@ -225,14 +226,7 @@ func putConfig(ctx context.Context, st storage.Storage, c *Config, object []byte
 		return nil
 	}
 	if pause == nil {
-		pause = func(ctx context.Context, d time.Duration) error {
-			select {
-			case <-time.After(d):
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
+		pause = wait
 	}
 	if err := pause(ctx, settleTime); err != nil {
 		return err
@@ -242,6 +236,23 @@ func putConfig(ctx context.Context, st storage.Storage, c *Config, object []byte
 		err = fmt.Errorf("%w: somebody else made a repository there at the same moment", ErrUsage)
 	}
 	return err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settle waits until whoever put the same name at the same moment is done with that.
+func (r *Repo) settle(ctx context.Context) error {
+	if r.pause != nil {
+		return r.pause(ctx, settleTime)
+	}
+	return wait(ctx, settleTime)
 }
 
 // Open opens the repository for the given operation: "read", "write" or "gc".

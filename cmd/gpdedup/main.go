@@ -30,6 +30,7 @@ type CLI struct {
 	Wal        WalCmd        `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
 	Base       BaseCmd       `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
 	Report     ReportCmd     `cmd:"" help:"Say what the repository holds, what that takes, and how it will grow: as a page of HTML too."`
+	Doctor     DoctorCmd     `cmd:"" help:"Find out whether gpbackup can work with a configuration, on all hosts, and what to fix."`
 	Completion CompletionCmd `cmd:"" help:"Print a script with which a shell completes command lines."`
 	Man        ManCmd        `cmd:"" help:"Print a manual page, or write all of them."`
 	Version    VersionCmd    `cmd:"" help:"Print the version."`
@@ -87,7 +88,7 @@ func run(args []string) int {
 
 func runCommand(signals *signals, args []string) error {
 	cli := &CLI{}
-	run := readQuickly(cli, args)
+	run, settles := readQuickly(cli, args), true
 	if run == nil {
 		cli = &CLI{}
 		parser, err := narrowParser(cli, args)
@@ -102,6 +103,7 @@ func runCommand(signals *signals, args []string) error {
 			return parseError(err, args)
 		}
 		run = func(g *Globals) error { return command.Run(g) }
+		settles = command.Command() != doctorCommand // which looks for what is wrong there
 	}
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
@@ -109,8 +111,10 @@ func runCommand(signals *signals, args []string) error {
 	if err := errors.Join(cli.Wal.settle(g), cli.Base.settle(g)); err != nil {
 		return err
 	}
-	if err := g.settle(os.Getenv); err != nil {
-		return err
+	if settles {
+		if err := g.settle(os.Getenv); err != nil {
+			return err
+		}
 	}
 	return run(g)
 }

@@ -130,7 +130,7 @@ type keyAddReport struct {
 func (c *RepoKeyAddCmd) Run(g *Globals) error {
 	secret := repo.Secret{KeyFile: c.NewKeyFile, PasswordFile: c.NewPasswordFile, PasswordCommand: c.NewPasswordCommand}
 	if err := oneSecret(secret, "--new-key-file", "--new-password-file", "--new-password-command", ""); err != nil {
-		return fmt.Errorf("add key: %w", err)
+		return err
 	}
 	if secret.IsZero() {
 		return usageError("add key: nothing says which", "give --new-key-file FILE, --new-password-file FILE or --new-password-command COMMAND")
