@@ -35,10 +35,13 @@ type Config struct {
 	KeepWrapping bool
 	LogFile      string
 	LogLevel     slog.Level
+	MetricsFile  string   // file or directory of numbers for Prometheus; empty: none
 	Replica      *Replica // nil: none
 	// Target says how to get at the storage; its secrets are there after ReadSecrets.
 	Target     target.Options
 	references references
+	// retried, if not nil, hears of every operation of the storage that is tried again.
+	retried func()
 	// reuse lets what this host read to open the repository before do again.
 	reuse bool
 }
@@ -89,6 +92,7 @@ var options = map[string]func(c *Config, value string) error{
 	"namespace":        func(c *Config, v string) error { c.Namespace = v; return nil },
 	"cache_dir":        func(c *Config, v string) error { c.CacheDir = v; return absolute(v) },
 	"log_file":         func(c *Config, v string) error { c.LogFile = v; return absolute(v) },
+	"metrics_file":     func(c *Config, v string) error { c.MetricsFile = v; return absolute(v) },
 	"log_level": func(c *Config, v string) error {
 		if err := c.LogLevel.UnmarshalText([]byte(v)); err != nil {
 			return fmt.Errorf("%q is not debug, info, warn or error%s", v, spelling.DidYouMean(v, []string{"debug", "info", "warn", "error"}))

@@ -163,6 +163,7 @@ func (c *BasePushCmd) run(g *Globals, b *BaseCmd) (err error) {
 	if err != nil {
 		return err
 	}
+	g.countBase(b.Content, report)
 	if report.MarkLeft != nil {
 		say(g.Stderr(), "warning: the backup is stored, but what kept its WAL meanwhile is still there: %v", report.MarkLeft)
 	}

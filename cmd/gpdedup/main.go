@@ -87,8 +87,9 @@ func run(args []string) int {
 }
 
 func runCommand(signals *signals, args []string) error {
+	started := time.Now()
 	cli := &CLI{}
-	run, settles := readQuickly(cli, args), true
+	name, run := readQuickly(cli, args)
 	if run == nil {
 		cli = &CLI{}
 		parser, err := narrowParser(cli, args)
@@ -102,8 +103,7 @@ func runCommand(signals *signals, args []string) error {
 		if err != nil {
 			return parseError(err, args)
 		}
-		run = func(g *Globals) error { return command.Run(g) }
-		settles = command.Command() != doctorCommand // which looks for what is wrong there
+		name, run = command.Command(), func(g *Globals) error { return command.Run(g) }
 	}
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
@@ -111,10 +111,13 @@ func runCommand(signals *signals, args []string) error {
 	if err := errors.Join(cli.Wal.settle(g), cli.Base.settle(g)); err != nil {
 		return err
 	}
-	if settles {
+	if name != doctorCommand { // which looks for what is wrong there
 		if err := g.settle(os.Getenv); err != nil {
 			return err
 		}
 	}
-	return run(g)
+	g.beginMetrics(name, started)
+	err := run(g)
+	g.endMetrics(err)
+	return err
 }

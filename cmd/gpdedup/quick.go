@@ -12,15 +12,14 @@ import (
 // and the arguments is read without it, by the same tags of the same fields. Whatever
 // else it holds, help and mistakes above all, is left to the grammar.
 
-// readQuickly reads the command line into cli and returns the command, or nil if it is
-// not of that kind; cli is of no use then.
-func readQuickly(cli *CLI, args []string) func(g *Globals) error {
+// readQuickly reads the command line into cli and returns the command and its name, or nil
+// if it is not of that kind; cli is of no use then.
+func readQuickly(cli *CLI, args []string) (name string, run func(g *Globals) error) {
 	if len(args) < 3 || args[0] != "wal" {
-		return nil
+		return "", nil
 	}
 	w := &cli.Wal
 	var command any
-	var run func(g *Globals) error
 	switch args[1] {
 	case "push":
 		command, run = &w.Push, func(g *Globals) error { return w.Push.Run(g, w) }
@@ -29,18 +28,18 @@ func readQuickly(cli *CLI, args []string) func(g *Globals) error {
 	case prefetchCommand:
 		command, run = &w.Prefetch, func(g *Globals) error { return w.Prefetch.Run(g, w) }
 	default:
-		return nil
+		return "", nil
 	}
 	q := &quick{flags: map[string]reflect.Value{}}
 	for _, holder := range []any{&cli.Globals, w, command} {
 		if !q.collect(reflect.ValueOf(holder).Elem()) {
-			return nil
+			return "", nil
 		}
 	}
 	if !q.read(joinContent(args)[2:]) {
-		return nil
+		return "", nil
 	}
-	return run
+	return "wal " + args[1], run
 }
 
 // quick is what may be in a command line.

@@ -26,7 +26,8 @@ func TestReadQuickly(t *testing.T) {
 	for _, line := range quick {
 		args := strings.Fields(line)
 		got, want := &CLI{}, &CLI{}
-		if readQuickly(got, args) == nil {
+		name, run := readQuickly(got, args)
+		if run == nil {
 			t.Errorf("%s: not read", line)
 			continue
 		}
@@ -34,9 +35,13 @@ func TestReadQuickly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parser.Parse(joinContent(args)); err != nil {
+		command, err := parser.Parse(joinContent(args))
+		if err != nil {
 			t.Errorf("%s: the grammar: %v", line, err)
 			continue
+		}
+		if !strings.HasPrefix(command.Command(), name+" ") {
+			t.Errorf("%s is called %q, not %q", line, name, command.Command())
 		}
 		want.Wal.forgetOthers(args[1])
 		if !reflect.DeepEqual(got.Globals, want.Globals) || !reflect.DeepEqual(got.Wal, want.Wal) {
@@ -49,7 +54,7 @@ func TestReadQuickly(t *testing.T) {
 		"wal push --concurrency 2 x", "wal push --path-style x", "wal push --time 5s x", "wal list", "--repo r wal push x",
 		"repo info", "wal push --patience 5s x", "wal fetch --timeout 5s f p", "wal push - x",
 	} {
-		if readQuickly(&CLI{}, strings.Fields(line)) != nil {
+		if _, run := readQuickly(&CLI{}, strings.Fields(line)); run != nil {
 			t.Errorf("%s: read", line)
 		}
 	}

@@ -77,6 +77,7 @@ func (c *ReportCmd) Run(g *Globals) error {
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
+	g.countReport(found)
 	switch {
 	case c.HTML == "-":
 		out := bufio.NewWriter(g.Stdout())

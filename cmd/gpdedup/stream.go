@@ -177,6 +177,7 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 	if err != nil {
 		return withWrapHint(err)
 	}
+	g.countStored(&w)
 	report := putReport{
 		Namespace: g.Namespace, Name: c.Name, Version: name.Item, Bytes: w.Length,
 		NewBytes: w.Stats.NewRaw, StoredBytes: w.Stats.NewStored + uint64(w.ManifestBytes),

@@ -92,5 +92,9 @@ func (c *WalPushCmd) push(ctx context.Context, g *Globals, w *WalCmd) error {
 	if !c.NoAhead {
 		p.Records = walCache(g, "pushed")
 	}
-	return p.Push(ctx, c.Path)
+	if err := p.Push(ctx, c.Path); err != nil {
+		return err
+	}
+	g.countPushed(w.Content, c.Path, w.PGData)
+	return nil
 }

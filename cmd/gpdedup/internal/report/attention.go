@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gpdedup/gpdedup/plugin/backups"
@@ -127,4 +128,9 @@ func age(d time.Duration) string {
 		return count(int(d/time.Hour), "hour")
 	}
 	return count(int(d/(24*time.Hour)), "day")
+}
+
+// shortAge is age as it fits on a card.
+func shortAge(d time.Duration) string {
+	return strings.NewReplacer(" seconds", " s", " second", " s", " minutes", " min", " minute", " min", " hours", " h", " hour", " h").Replace(age(d)) + " ago"
 }

@@ -64,7 +64,7 @@ const (
 func newChart(id, title, desc string) *chart {
 	return &chart{
 		ID: id, Title: title, Desc: desc, Width: chartWidth, Height: chartHeight,
-		Plot: box{66, 12, chartWidth - 12, chartHeight - 28},
+		Plot: box{78, 12, chartWidth - 12, chartHeight - 28},
 	}
 }
 

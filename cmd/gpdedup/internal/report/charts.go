@@ -37,8 +37,10 @@ func logicalChart(r *Report) *chart {
 		logical, stored, floor = widen(logical, c), widen(stored, c), append(floor, floor...)
 	}
 	c.Shapes = []shape{
-		{Class: "area s4", Path: line(logical, floor)}, {Class: "line s4", Path: line(logical, nil)},
-		{Class: "area s1", Path: line(stored, floor)}, {Class: "line s1", Path: line(stored, nil)},
+		{Class: "area s4", Path: line(logical, floor)},
+		{Class: "line s4", Path: line(logical, nil)},
+		{Class: "area s1", Path: line(stored, floor)},
+		{Class: "line s1", Path: line(stored, nil)},
 	}
 	c.Legend = []legend{{"s4", "backups, restored"}, {"s1", "stored, with WAL"}}
 	c.Table.Head = []string{"Day", "Backups", "Restored", "Stored", "of that WAL", "Added"}
@@ -167,7 +169,7 @@ func addedChart(r *Report) *chart {
 		tip := fmt.Sprintf("%s, %s: added %s of %s", b.Name, when(b.Stored), inBytes(b.Added), inBytes(b.Logical))
 		c.Shapes = append(c.Shapes, shape{
 			Class: "bar " + class, X: coordinate(at - wide/2), Y: coordinate(top), W: coordinate(wide),
-			H: coordinate(math.Max(c.Plot.Bottom-top, 1)), Tip: tip,
+			H: coordinate(math.Max(c.Plot.Bottom-top, 2)), Tip: tip,
 		})
 		if cut && float64(b.Added) > highest {
 			c.Shapes = append(c.Shapes, shape{

@@ -102,10 +102,10 @@ func (r *Report) cards() []card {
 		{Name: "Can be restored", Value: inBytes(t.Logical), Note: fmt.Sprintf("%s, %s, %s", count(t.Backups, "backup"), count(t.Bases, "base backup"), count(t.Versions, "stream version"))},
 		{Name: "Ratio", Value: ratio(float64(t.Logical), float64(t.Added)), Note: "restored, to what it added"},
 	}
-	last := card{Name: "Newest complete backup", Value: "none", Class: "bad"}
+	last := card{Name: "Newest whole backup", Value: "none", Class: "bad"}
 	for i := range r.Backups {
 		if b := &r.Backups[i]; b.Status == backups.Complete {
-			last = card{Name: last.Name, Value: age(r.Generated.Sub(b.Stored)) + " ago", Note: seriesOf(b) + ", " + b.Name}
+			last = card{Name: last.Name, Value: shortAge(r.Generated.Sub(b.Stored)), Note: seriesOf(b) + ", " + b.Name}
 			break
 		}
 	}
@@ -116,7 +116,7 @@ func (r *Report) cards() []card {
 		for i := range r.Bases {
 			if _, to, _ := window(&r.Bases[i]); to.After(furthest) {
 				furthest = to
-				recovers = card{Name: recovers.Name, Value: age(r.Generated.Sub(to)) + " ago", Note: when(to) + ", " + r.Bases[i].Namespace}
+				recovers = card{Name: recovers.Name, Value: shortAge(r.Generated.Sub(to)), Note: when(to) + ", " + r.Bases[i].Namespace}
 			}
 		}
 		cards = append(cards, recovers)

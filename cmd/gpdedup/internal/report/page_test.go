@@ -17,7 +17,9 @@ func TestDemoPage(t *testing.T) {
 		w := newWorld(t)
 		w.live(62, newDatabase("default", "sales", 40_000), newDatabase("default", "billing", 12_000), newDatabase("prod2", "web", 9_000))
 		var page bytes.Buffer
-		w.must(w.collect(Options{Capacity: 60 << 20}).Page(&page))
+		r := w.collect(Options{Capacity: 60 << 20})
+		r.Repository.Location, r.Version = "/backup/gpdedup", "1.0"
+		w.must(r.Page(&page))
 		w.must(os.WriteFile(path, page.Bytes(), 0o644))
 	})
 }

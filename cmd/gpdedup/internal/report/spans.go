@@ -182,3 +182,19 @@ func window(b *base.Row) (from, to time.Time, timeline string) {
 	}
 	return from, to, timeline
 }
+
+// Cluster names a cluster of PostgreSQL, or a segment of Greenplum.
+type Cluster struct{ Namespace, Content string }
+
+// Recoverable returns to which moment each cluster can be recovered that has a base backup.
+func (r *Report) Recoverable() map[Cluster]time.Time {
+	until := make(map[Cluster]time.Time)
+	for i := range r.Bases {
+		b := &r.Bases[i]
+		key := Cluster{b.Namespace, b.Content}
+		if _, to, _ := window(b); to.After(until[key]) {
+			until[key] = to
+		}
+	}
+	return until
+}
