@@ -17,6 +17,7 @@ package chunking
 import (
 	"errors"
 	"io"
+	"iter"
 
 	"github.com/restic/chunker"
 
@@ -28,6 +29,29 @@ type Params struct {
 	Polynomial chunker.Pol
 	Min, Max   uint // bytes; Min is at least 64
 	Bits       int
+}
+
+// Split returns the chunks of a stream that is in memory as a whole.
+func (p Params) Split(stream []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var rolling *fingerprint // a short stream needs none
+		shortest, longest := int(p.Min), int(p.Max)
+		for len(stream) > 0 {
+			n := min(len(stream), longest)
+			if n > shortest {
+				if rolling == nil {
+					rolling = newFingerprint(p.Polynomial, p.Bits)
+				}
+				if at := rolling.find(stream, shortest, n); at > 0 {
+					n = at
+				}
+			}
+			if !yield(stream[:n:n]) {
+				return
+			}
+			stream = stream[n:]
+		}
+	}
 }
 
 // Predictor knows a stream that the one being cut probably repeats. Offsets count
@@ -70,12 +94,11 @@ func (c *Chunk) Release() {
 // Cutter cuts one stream. It is not safe for concurrent use, but the chunks it
 // returned are.
 type Cutter struct {
-	params  Params
-	print   *fingerprint
-	predict Predictor
-	namer   *digest.Hasher
-	intake  *intake
-	scouts  *scouts // nil: none
+	params Params
+	print  *fingerprint
+	intake *intake
+	scouts *scouts    // nil: none
+	ahead  *foresight // nil: nothing is predicted
 
 	block    *block
 	offset   int64   // of the current chunk's start, in the stream
@@ -85,19 +108,16 @@ type Cutter struct {
 	err      error   // of the source, behind end; io.EOF: it ends there
 	begun    bool
 	position int
-
-	asked    bool       // what is predicted of the current chunk is not so
-	expected []expected // predicted, and found to be so: the next chunks
-	eager    int        // how many predictions are tried at once
 }
 
 // NewCutter returns a cutter that reads src to its end, ahead of what it is asked for.
 // predict may be nil; else namer is what predictions are checked with. It must be closed.
 func NewCutter(src io.Reader, p Params, pool *Pool, predict Predictor, namer *digest.Hasher) *Cutter {
-	return &Cutter{
-		params: p, print: newFingerprint(p.Polynomial, p.Bits), predict: predict, namer: namer,
-		intake: newIntake(src, pool), eager: 1,
+	c := &Cutter{params: p, print: newFingerprint(p.Polynomial, p.Bits), intake: newIntake(src, pool)}
+	if predict != nil {
+		c.ahead = &foresight{Predictor: predict, namers: []*digest.Hasher{namer}, eager: 1, wrong: -1}
 	}
+	return c
 }
 
 // BreakAt has chunks end also where b says. It is called before the first Next.
@@ -106,12 +126,18 @@ func NewCutter(src io.Reader, p Params, pool *Pool, predict Predictor, namer *di
 // so a prediction counts only if its end is a cut, or a break again.
 func (c *Cutter) BreakAt(b Breaks) { c.intake.breaks = b }
 
-// Help has up to n goroutines look for cuts ahead of Next while idle says that there are
-// processors with nothing better to do. It is called before the first Next; idle is called
-// from another goroutine.
+// Help has up to n goroutines look for cuts ahead of Next, and check predictions beside
+// it, while idle says that there are processors with nothing better to do. It is called
+// before the first Next; idle is called from other goroutines.
 func (c *Cutter) Help(n int, idle func() bool) {
 	if n < 1 {
 		return
+	}
+	if c.ahead != nil {
+		c.ahead.idle = idle
+		for range n {
+			c.ahead.namers = append(c.ahead.namers, c.ahead.namers[0].Clone())
+		}
 	}
 	c.scouts = &scouts{print: c.print, shortest: int(c.params.Min), idle: idle, free: make(chan struct{}, n)}
 	c.intake.scouts = c.scouts
@@ -121,19 +147,14 @@ func (c *Cutter) Help(n int, idle func() bool) {
 // one after another, are the stream.
 func (c *Cutter) Next() (Chunk, error) {
 	for {
-		if len(c.expected) > 0 {
-			next := c.expected[0]
-			c.expected = c.expected[1:]
-			chunk := c.emit(next.length)
-			chunk.ID, chunk.Named = next.id, true
-			return chunk, nil
-		}
 		window, ends := c.piece()
 		more := false
-		if c.predict != nil && !c.asked {
-			more = c.foresee(window, ends)
-			if len(c.expected) > 0 {
-				continue
+		if c.ahead != nil {
+			if len(c.ahead.next) == 0 {
+				more = c.ahead.foresee(c, window, ends)
+			}
+			if len(c.ahead.next) > 0 {
+				return c.emitExpected(), nil
 			}
 		}
 		if !more {
@@ -210,8 +231,19 @@ func (c *Cutter) emit(n int) Chunk {
 	c.block.refs.Add(1)
 	c.pos += n
 	c.offset += int64(n)
-	c.scanned, c.asked = 0, false
+	c.scanned = 0
 	c.position++
+	return chunk
+}
+
+func (c *Cutter) emitExpected() Chunk {
+	next := c.ahead.next[0]
+	c.ahead.next = c.ahead.next[1:]
+	if c.scouts != nil {
+		c.scouts.wanted.Store(false)
+	}
+	chunk := c.emit(len(next.data))
+	chunk.ID, chunk.Named = next.id, true
 	return chunk
 }
 

@@ -85,6 +85,17 @@ func (f *fingerprint) find(data []byte, from, to int) int {
 	if at+fingerprinted > to {
 		return 0
 	}
+	if last := to - side - fingerprinted; last >= from-fingerprinted {
+		// Less than four stretches are left: to scan some places again is faster than
+		// byte by byte.
+		if n := f.four((*[side + fingerprinted]byte)(data[last:])); n >= 0 {
+			return last + n + fingerprinted
+		}
+		if f.mayEnd(data[:to]) {
+			return to
+		}
+		return 0
+	}
 	sum := f.of(data[at:])
 	if sum&f.mask == 0 {
 		return at + fingerprinted

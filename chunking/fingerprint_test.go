@@ -8,9 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestFind: the first place in a range at which the library's fingerprint has its low
+// TestFindProperty: the first place in a range at which the library's fingerprint has its low
 // bits 0, wherever the range begins and ends.
-func TestFind(t *testing.T) {
+func TestFindProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data := drawData(t, 3*side)
 		bits := rapid.IntRange(1, 16).Draw(t, "bits")

@@ -36,18 +36,14 @@ const shortestFill = 2 << 20
 // NewPool returns a pool of at most n blocks, at least two, for chunks of at most longest
 // bytes. When ctx ends, nobody waits for a block any more.
 func NewPool(ctx context.Context, n, longest int) *Pool {
+	return newPool(ctx, n, longest, shortestFill)
+}
+
+func newPool(ctx context.Context, n, longest, fill int) *Pool {
+	n = max(n, 2)
 	// A predicted chunk that was the last of its stream waits for one byte more, to see
 	// whether this stream ends there, too.
-	return newPool(ctx, max(n, 2), longest+1, max(shortestFill, longest+1))
-}
-
-// NewPoolFor returns a pool of one block for a stream of length bytes.
-func NewPoolFor(ctx context.Context, length int) *Pool {
-	return newPool(ctx, 1, 0, length+1) // room to ask for more and see the end
-}
-
-func newPool(ctx context.Context, n, room, fill int) *Pool {
-	return &Pool{ctx: ctx, room: room, fill: fill, free: make(chan *block, n), max: int32(n)}
+	return &Pool{ctx: ctx, room: longest + 1, fill: max(fill, longest+1), free: make(chan *block, n), max: int32(n)}
 }
 
 func (p *Pool) get() (*block, error) {

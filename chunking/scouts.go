@@ -75,8 +75,9 @@ func (b *block) scouted(g gap) {
 	b.scout = g.to
 }
 
-// gap returns the first gap that ends behind at, or at it with a cut. A scout that is no
-// farther than the cutter is sent home: it would scan the same.
+// gap returns the first gap that ends behind at, or at it with a cut; or, if none is known,
+// where a scout is scanning. One that is no farther than the cutter is sent home: it would
+// scan the same.
 func (b *block) gap(at int) (gap, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,7 +87,7 @@ func (b *block) gap(at int) (gap, bool) {
 		}
 	}
 	b.leave = b.leave || b.scout <= at
-	return gap{}, false
+	return gap{from: b.scout}, false
 }
 
 // scanStep is how far the cutter scans before it looks again what a scout has found, in
@@ -107,9 +108,12 @@ func (b *block) find(f *fingerprint, from, to int) int {
 			from = g.to
 			continue
 		}
-		last := min(to, from+scanStep-1)
-		if known {
+		last := to
+		switch {
+		case known:
 			last = min(last, g.from-1)
+		case g.from > from: // the scout is ahead
+			last = min(last, from+scanStep-1)
 		}
 		if n := f.find(b.buf, from, last); n > 0 {
 			return n

@@ -26,7 +26,7 @@ type job struct {
 	chunking.Chunk
 	raw   uint32
 	start int64         // offset in the stream
-	done  chan struct{} // closed when a worker is through with it
+	done  chan struct{} // has a token when a worker is through with it
 	known bool          // place says where the chunk is stored
 	place place
 	own   *encoded // else: what to store; shared by equal chunks
@@ -56,6 +56,7 @@ type pipeline struct {
 	finder  *finder
 	similar *similar
 	out     *packer
+	jobs    sync.Pool
 	pending sync.Map // digest.ID → *encoded: being encoded, not packed yet
 	mu      sync.Mutex
 }
@@ -128,16 +129,23 @@ func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) e
 	cutter.Help(p.w.r.opts.Concurrency-1, func() bool { return len(work) == 0 })
 	defer cutter.Close()
 	var total int64
+	var chunks, predicted int
 	for {
 		chunk, err := cutter.Next()
 		if err == io.EOF { //nolint:errorlint // an error of the source may wrap io.EOF, and is no end
+			p.w.r.log.Debug("stream is cut", "chunks", chunks, "predicted", predicted)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		j := &job{Chunk: chunk, raw: uint32(len(chunk.Data)), start: total, done: make(chan struct{})}
+		j := p.newJob()
+		j.Chunk, j.raw, j.start = chunk, uint32(len(chunk.Data)), total
 		total += int64(len(chunk.Data))
+		chunks++
+		if chunk.Named {
+			predicted++
+		}
 		if p.w.o.Progress != nil {
 			p.w.o.Progress(total)
 		}
@@ -151,6 +159,14 @@ func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) e
 	}
 }
 
+// newJob returns a job that the packer is through with, or a new one.
+func (p *pipeline) newJob() *job {
+	if j, ok := p.jobs.Get().(*job); ok {
+		return j
+	}
+	return &job{done: make(chan struct{}, 1)}
+}
+
 func (p *pipeline) worker(work <-chan *job) {
 	d := &deltaWorker{namer: p.w.r.keys.Namer()}
 	for {
@@ -161,7 +177,7 @@ func (p *pipeline) worker(work <-chan *job) {
 			}
 			p.process(j, d)
 			j.Release()
-			close(j.done)
+			j.done <- struct{}{}
 		case <-p.ctx.Done():
 			return
 		}
@@ -223,6 +239,8 @@ func (p *pipeline) pack(order <-chan *job) (*manifest.Manifest, error) {
 			if err := p.packJob(j); err != nil {
 				return nil, err
 			}
+			*j = job{done: j.done}
+			p.jobs.Put(j)
 			if first {
 				timer.Reset(p.w.r.opts.Limits.CheckpointTime)
 			}

@@ -7,12 +7,16 @@ type along struct {
 	offset int64 // of the last chunk that was found there, in this stream
 	drift  int64 // what lies at x here lay at x-drift there
 
-	misses int   // predictions that were wrong, one after another
-	failed int64 // offset of the last of them; -1: none
-	hits   int   // chunks found there since
-	wait   int   // so many hits are waited for before the next prediction
-	begin  int64 // in the previous stream, of the chunk that was predicted last
+	misses int           // predictions that were wrong, one after another
+	failed int64         // offset of the last of them; -1: none
+	hits   int           // chunks found there since
+	wait   int           // so many hits are waited for before the next prediction
+	asked  []expectation // since the last that was judged
 }
+
+// expectation is that the chunk at the offset is one that began at begin in the previous
+// stream.
+type expectation struct{ offset, begin int64 }
 
 const (
 	// missesInARow is how many wrong predictions end them until a hit shows where the
@@ -64,17 +68,26 @@ func (p *previous) Predict(offset int64) (id digest.ID, length int, final bool) 
 	if max(begin-there, there-begin) > nearby {
 		return digest.ID{}, 0, false
 	}
-	p.along.begin = begin
+	asked := p.along.asked
+	for len(asked) > 0 && asked[len(asked)-1].offset >= offset { // asked again, there was too little to tell
+		asked = asked[:len(asked)-1]
+	}
+	p.along.asked = append(asked, expectation{offset, begin})
 	return c.ID, int(c.Raw), uint64(begin)+uint64(c.Raw) == p.manifest.Length
 }
 
-// Met takes note that the last prediction was right, and of where that was.
+// Met takes note that the predictions up to that for the offset were right, and of where
+// that was.
 func (p *previous) Met(offset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := &p.along
-	a.offset, a.drift = offset, offset-a.begin
-	a.misses, a.hits, a.wait = 0, 0, 0
+	for _, e := range a.asked {
+		if e.offset == offset {
+			a.offset, a.drift = offset, offset-e.begin
+		}
+	}
+	a.misses, a.hits, a.wait, a.asked = 0, 0, 0, a.asked[:0]
 }
 
 // Missed takes note that the prediction for the offset was wrong.
@@ -83,5 +96,5 @@ func (p *previous) Missed(offset int64) {
 	defer p.mu.Unlock()
 	a := &p.along
 	a.misses++
-	a.failed, a.hits = offset, 0
+	a.failed, a.hits, a.asked = offset, 0, a.asked[:0]
 }

@@ -22,7 +22,7 @@ type previous struct {
 
 	mu    sync.Mutex
 	parts map[int]*part
-	order []int // of loading, oldest first
+	order []int // of their last use, oldest first
 	byID  map[digest.ID]rowRef
 
 	along along // guarded by mu, too
@@ -70,6 +70,9 @@ func (p *previous) load(n int) *part {
 		return nil
 	}
 	if have, ok := p.parts[n]; ok {
+		if at := slices.Index(p.order, n); at < len(p.order)-1 {
+			p.order = append(slices.Delete(p.order, at, at+1), n)
+		}
 		return have
 	}
 	var t *manifest.Table
@@ -126,8 +129,12 @@ func (p *previous) find(id digest.ID, offset int64) (*manifest.Table, *manifest.
 	}
 	ref, ok := p.byID[id]
 	if !ok {
-		// The stream may have moved on without a hit: look where it would be.
-		p.load(p.partOf(there))
+		// The stream may have moved on without a hit: look where it would be. Or something
+		// came, and what was behind the last hit is still to come, or went.
+		for _, n := range [2]int{p.partOf(p.along.offset - p.along.drift), p.partOf(there)} {
+			p.load(n)
+			p.load(n + 1)
+		}
 		if ref, ok = p.byID[id]; !ok {
 			return nil, nil
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -15,7 +16,7 @@ import (
 
 // How a piece is stored, beside index.Raw and index.Zstd. These are encodings of WAL
 // objects only. A piece is predicted or not, and then compressed in one of two ways:
-// by zstd, or by S2 for the repetitions and Huffman's method for the rest, in a third
+// by zstd, or by S2 for the repetitions and Huffman's method for the rest, in half
 // of the time.
 const (
 	encodingPredicted      index.Encoding = 3 // zstd
@@ -64,12 +65,12 @@ func (e *pieceEncoder) encode(where place) ([]byte, error) {
 	raw := e.raw
 	predicted, exact := false, false
 	if where.pageSize > 0 && !isZero(raw) {
-		e.predictor.reset(raw, where.at, where.pageSize)
+		e.reset(raw, where.at, where.pageSize)
 		if exact = e.predictExact(); exact {
 			predicted = true
 		} else {
 			e.original = append(e.original[:0], raw...)
-			e.predictor.reset(raw, where.at, where.pageSize)
+			e.reset(raw, where.at, where.pageSize)
 			if predicted = e.predict(); !predicted {
 				copy(raw, e.original)
 			}
@@ -92,7 +93,7 @@ func (e *pieceEncoder) encode(where place) ([]byte, error) {
 	}
 	e.check = check
 	if predicted && !exact {
-		e.decoder.predictor.reset(check, where.at, where.pageSize)
+		e.decoder.reset(check, where.at, where.pageSize)
 		e.decoder.restore()
 		if !bytes.Equal(check, e.original) {
 			return nil, errUnlike
@@ -120,6 +121,7 @@ func (e *pieceEncoder) compress(predicted bool) index.Encoding {
 		e.s2 = make([]byte, need)
 	}
 	block := s2.Encode(e.s2, e.raw)
+	e.out = slices.Grow(e.out, spare(len(block), len(e.raw)))
 	e.out = binary.LittleEndian.AppendUint32(e.out, uint32(len(block)))
 	e.out = e.coder.encode(e.out, block)
 	if len(e.out)-1 > len(e.raw)-len(e.raw)/32 {
@@ -130,6 +132,10 @@ func (e *pieceEncoder) compress(predicted bool) index.Encoding {
 	}
 	return encodingQuick
 }
+
+// spare returns how much memory to take for n bytes that are made of a piece of length
+// bytes, so that it does for the next, too. What is not touched costs nothing.
+func spare(n, length int) int { return max(n+n/4, length/2) + compress.Slack }
 
 func isZero(b []byte) bool {
 	for len(b) >= 8 {
@@ -168,7 +174,7 @@ func (d *pieceDecoder) decode(where place, piece, dst []byte, length int) ([]byt
 	}
 	raw, err := d.unpack(encoding, piece[1:], dst, length)
 	if err == nil && predicted {
-		d.predictor.reset(raw, where.at, where.pageSize)
+		d.reset(raw, where.at, where.pageSize)
 		d.restore()
 	}
 	return raw, err
@@ -202,6 +208,9 @@ func (d *pieceDecoder) unpackQuick(payload, dst []byte, length int) ([]byte, err
 	size := binary.LittleEndian.Uint32(payload)
 	if length > maxPiece || size == 0 || int64(size) > int64(s2.MaxEncodedLen(length)) {
 		return nil, fmt.Errorf("%w: claims an S2 block of %d bytes", repo.ErrDamaged, size)
+	}
+	if want := int(size) + compress.Slack; cap(d.s2) < want {
+		d.s2 = make([]byte, 0, spare(want, length))
 	}
 	block, err := d.zstd.Decode(d.s2[:0], payload[4:], index.Zstd, int(size))
 	if err != nil {

@@ -58,5 +58,12 @@ func TestPredictAnything(t *testing.T) {
 		if !bytes.Equal(data, was) {
 			t.Fatalf("seed %d: other bytes came back", seed)
 		}
+		p.reset(data, LSN(seed<<20), pageSize)
+		if p.predictExact() {
+			p.restore()
+		}
+		if !bytes.Equal(data, was) {
+			t.Fatalf("seed %d: other bytes came back, or were left", seed)
+		}
 	}
 }

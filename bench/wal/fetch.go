@@ -21,7 +21,7 @@ func measureFetch(w *world) (string, error) {
 		return "", err
 	}
 	archives = append([]archive{
-		w.cp(), w.ours("gpdedup", w.exe, repository), w.ours("gpdedup, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
+		w.cp(), w.ours("gpdedup, encrypted", w.exe, repository), w.ours("gpdedup, encrypted, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
 	}, archives...)
 	files := w.files[:min(len(w.files), 100)]
 	for range w.rounds {

@@ -40,24 +40,29 @@ func (w *world) pushers() ([]pusher, error) {
 	all := []pusher{
 		{name: "cp", command: "cp %p " + plain + "/%f", fresh: empty(plain), stored: plain},
 		{name: "cp and fsync", command: "cp %p " + plain + "/%f && sync " + plain + "/%f " + plain, fresh: empty(plain), stored: plain},
-		w.pushOurs(),
+		w.pushOurs(true), w.pushOurs(false),
 	}
 	rest, err := w.pushRest(empty)
 	return append(all, rest...), err
 }
 
-func (w *world) pushOurs() pusher {
+func (w *world) pushOurs(encrypted bool) pusher {
 	dir := filepath.Join(w.dir, "pushrepo")
+	secret := []string{"--key-file", dir + ".key"}
+	create := secret
+	if !encrypted {
+		secret, create = nil, []string{"--no-encryption"}
+	}
 	return pusher{
-		name:    "gpdedup",
-		command: w.exe + " wal push --cluster main --repo " + dir + " --key-file " + dir + ".key --cache-dir " + dir + ".cache %p",
+		name:    encryptedName("gpdedup", encrypted),
+		command: strings.Join(append([]string{w.exe, "wal push --cluster main --repo", dir, "--cache-dir", dir + ".cache"}, append(secret, "%p")...), " "),
 		fresh: func() error {
 			for _, d := range []string{dir, dir + ".key", dir + ".cache"} {
 				if err := os.RemoveAll(d); err != nil {
 					return err
 				}
 			}
-			_, err := w.Run(w.exe, "repo", "init", "--repo", dir, "--key-file", dir+".key")
+			_, err := w.Run(w.exe, append([]string{"repo", "init", "--repo", dir}, create...)...)
 			return err
 		},
 		stored: dir + "/wal", backlog: true,
@@ -65,27 +70,31 @@ func (w *world) pushOurs() pusher {
 }
 
 // pushRest returns ways to push with pgBackRest: with zstd at level 1, the quickest,
-// and at 3, which is its default.
+// and at 3, which is its default; and that encrypted, which ours is by default.
 func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
-	command, err := w.rest()
-	if command == "" || err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(w.dir, "pgbackrest-push")
-	// A stanza without WAL, to begin with each time.
-	if out, err := w.Run("sh", "-c", "cp -a "+w.dir+"/pgbackrest "+dir+".new && rm -rf "+dir+".new/repo/archive/main/*-1/* && mkdir -p "+dir); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, out)
-	}
-	command = strings.ReplaceAll(command, w.dir+"/pgbackrest/", dir+"/")
 	var all []pusher
-	for _, level := range []string{"1", "3"} {
-		flags := fmt.Sprintf(" --compress-level=%s --repo1-path=%s/repo --log-path=%[2]s/log --lock-path=%[2]s/lock", level, dir)
+	for _, kind := range []struct {
+		level     string
+		encrypted bool
+	}{{"1", false}, {"3", false}, {"1", true}, {"3", true}} {
+		command, err := w.rest(kind.encrypted)
+		if command == "" || err != nil {
+			return nil, err
+		}
+		made := w.restDir(kind.encrypted)
+		dir := made + "-push"
+		// A stanza without WAL, to begin with each time.
+		if out, err := w.Run("sh", "-c", "rm -rf "+dir+".new && cp -a "+made+" "+dir+".new && rm -rf "+dir+".new/repo/archive/main/*-1/* && mkdir -p "+dir); err != nil {
+			return nil, fmt.Errorf("%w: %s", err, out)
+		}
+		command = strings.ReplaceAll(command, made+"/", dir+"/")
+		flags := fmt.Sprintf(" --compress-level=%s --repo1-path=%s/repo --log-path=%[2]s/log --lock-path=%[2]s/lock", kind.level, dir)
 		for _, mode := range []struct {
 			name, flag string
 			backlog    bool
 		}{{"", " --no-archive-async", false}, {", asynchronous, 2 processes", " --archive-async --spool-path=" + dir + "/spool", true}} {
 			all = append(all, pusher{
-				name:    "pgBackRest, zst " + level + mode.name,
+				name:    encryptedName("pgBackRest, zst "+kind.level+mode.name, kind.encrypted),
 				command: command + flags + mode.flag + " archive-push %p",
 				fresh: func() error {
 					if err := empty(dir)(); err != nil {
@@ -101,8 +110,13 @@ func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 	return all, nil
 }
 
-// onebyone is how many segments are pushed one by one.
-const onebyone = 40
+// single returns how many segments are pushed one by one.
+func (p *pusher) single() int {
+	if strings.Contains(p.name, "asynchronous") { // each call waits for a process that it starts
+		return 8
+	}
+	return 40
+}
 
 // measurePush measures segments pushed a second, as an archiver does it: one by one
 // as they come, and from a backlog; what they take; and what an idle call costs.
@@ -117,11 +131,12 @@ func measurePush(w *world) (string, error) {
 	for range w.rounds {
 		for i := range pushers {
 			p := &pushers[i]
-			took, err := w.pushAll(p, w.files[:min(onebyone, len(w.files))], false)
+			files := w.files[:min(p.single(), len(w.files))]
+			took, err := w.pushAll(p, files, false)
 			if err != nil {
 				return "", err
 			}
-			w.note(p.name, oneByOne, min(onebyone, len(w.files)), took)
+			w.note(p.name, oneByOne, len(files), took)
 			all := w.found.Run(p.name, fromBacklog)
 			if !p.backlog && len(all.Stored) > 0 {
 				continue

@@ -32,8 +32,8 @@ func measureReplay(w *world) (string, error) {
 		return "", err
 	}
 	archives := append([]archive{
-		w.cp(), w.ours("gpdedup", w.exe, repository), w.ours("gpdedup, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
-		w.ours("gpdedup, each request to the storage 100 ms longer", slow, repository),
+		w.cp(), w.ours("gpdedup, encrypted", w.exe, repository), w.ours("gpdedup, encrypted, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
+		w.ours("gpdedup, encrypted, each request to the storage 100 ms longer", slow, repository),
 	}, rest...)
 	for range w.rounds {
 		for _, a := range archives {
