@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -64,12 +65,18 @@ func main() {
 
 // limitGarbage keeps the heap near what is in use: most of it is a few large
 // buffers, so collecting often costs little, and the database next to us needs
-// its memory. Most processes end before that, without having collected at all.
+// its memory. It does so from the first collection on, which comes when the heap is
+// 4 MiB: most processes end before that, and to be told any earlier would have them
+// collect at once.
 func limitGarbage() {
 	if os.Getenv("GOGC") == "" {
-		time.AfterFunc(20*time.Millisecond, func() { debug.SetGCPercent(20) })
+		runtime.AddCleanup(&garbage{}, func(percent int) { debug.SetGCPercent(percent) }, 20)
 	}
 }
+
+// garbage is gone after the first collection. It has a pointer, because what has none
+// may share memory with what stays.
+type garbage struct{ _ *garbage }
 
 // run runs one command and returns the exit code.
 func run(args []string) int {

