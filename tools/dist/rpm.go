@@ -50,7 +50,11 @@ func rpmSpec(version, stage string, files []file) string {
 	}
 	fmt.Fprintf(&b, "Name: gpdedup\nVersion: %s\nRelease: 1\nSummary: %s\nLicense: Apache-2.0\nURL: %s\nAutoReqProv: no\n", version, summary, homepage)
 	fmt.Fprintf(&b, "\n%%description\n%s\n\n%%install\ncp -a %s/. %%{buildroot}/\n\n%%files\n%%defattr(-,root,root,-)\n", strings.Join(about(), "\n"), stage)
-	fmt.Fprintf(&b, "%%dir /%s\n%%dir /%s/docs\n%%dir /%s/examples\n", docDir, docDir, docDir)
+	for _, dir := range directories(files) {
+		if strings.HasPrefix(dir, docDir) { // all others are the system's
+			fmt.Fprintf(&b, "%%dir /%s\n", dir)
+		}
+	}
 	for _, f := range files {
 		mark := ""
 		switch {
