@@ -51,7 +51,8 @@ func (p *Packed) pieces(fn func(n, at int, piece []byte)) {
 // are free of those that NewPacker was given. There are no more buffers than cores: to
 // touch memory for the first time takes as long as to read it several times.
 type Packer struct {
-	zstd    *compress.Encoder // nil: pieces are encoded the quick way
+	zstd    *compress.Encoder
+	quick   bool // pieces are encoded the quick way
 	dec     *compress.Decoder
 	cores   chan struct{}
 	free    chan *pieceEncoder
@@ -67,11 +68,10 @@ func NewPacker(level compress.Level, concurrency int, version string) (*Packer, 
 		cores: make(chan struct{}, concurrency), free: make(chan *pieceEncoder, concurrency),
 		version: version, now: time.Now,
 	}
+	p.quick = level == compress.Fastest
 	var err error
-	if level != compress.Fastest {
-		if p.zstd, err = compress.NewEncoder(level, concurrency); err != nil {
-			return nil, err
-		}
+	if p.zstd, err = compress.NewEncoder(level, concurrency); err != nil {
+		return nil, err
 	}
 	if p.dec, err = compress.NewDecoder(concurrency); err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 		// what is hashed is what is stored, whatever happens to the file meanwhile.
 		e := free(p.free)
 		if e == nil {
-			e = &pieceEncoder{zstd: p.zstd, decoder: pieceDecoder{zstd: p.dec}}
+			e = &pieceEncoder{zstd: p.zstd, quick: p.quick, decoder: pieceDecoder{zstd: p.dec}}
 		}
 		want := int(min(int64(size), length-int64(i)*int64(size)))
 		e.raw = slices.Grow(e.raw[:0], want)[:want]

@@ -31,7 +31,7 @@ func newPieceEncoder(t testing.TB, level compress.Level) *pieceEncoder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &pieceEncoder{zstd: p.zstd, decoder: pieceDecoder{zstd: p.dec}}
+	return &pieceEncoder{zstd: p.zstd, quick: p.quick, decoder: pieceDecoder{zstd: p.dec}}
 }
 
 // TestPieceEncodings: what a server wrote, and what none did, comes back from every encoding,

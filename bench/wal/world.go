@@ -83,7 +83,7 @@ func (w *world) makeWAL() error {
 	w.Logf("making %d segments", w.segments)
 	p := w.NewCluster(w, pgtest.Options{SegmentSize: 16, Settings: []string{
 		"archive_mode = on", "archive_command = 'cp %p " + w.plain + "/%f'", "max_wal_size = 1GB", "checkpoint_timeout = 5min",
-		"shared_buffers = 512MB", "max_wal_senders = 4",
+		"shared_buffers = 512MB", "max_wal_senders = 4", "synchronous_commit = off", // makes the same WAL sooner
 	}})
 	p.Start(w)
 	w.primary = p
