@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/gpdedup/gpdedup/bench/internal/contender"
 	"github.com/gpdedup/gpdedup/bench/internal/plot"
@@ -61,6 +62,9 @@ func draw(dir string, r *results.Results) error {
 func colour(name string) int {
 	if i := slices.Index(contender.Names(), name); i >= 0 {
 		return i
+	}
+	if strings.HasPrefix(name, "pgBackRest") {
+		return 1
 	}
 	return 4
 }
@@ -156,14 +160,14 @@ func walBars(r *results.Results) ([]byte, error) {
 	if t == nil {
 		return nil, nil
 	}
-	// Labels are short.
+	// Plain cp, which syncs nothing, would leave no room for the others but where a server takes its time.
 	labels := [][2]string{
 		{contender.Gpdedup, contender.Gpdedup},
 		{pgBackRest, "pgBackRest"},
-		{pgBackRestAsync, "… async"},
+		{pgBackRestAsync, "pgBackRest async"},
 		{"pgBackRest", "pgBackRest"},
-		{"pgBackRest, asynchronous", "… async"},
-		{"cp and fsync", "cp, fsync"},
+		{"pgBackRest, asynchronous", "pgBackRest async"},
+		{"cp and fsync", "cp and fsync"},
 		{cpName, cpName},
 	}
 	b := plot.Bars{Title: "PostgreSQL's WAL", Note: "Segments of 16 MiB a second, pgBackRest with zst 1; more is better, but for the replay"}
@@ -178,6 +182,9 @@ func walBars(r *results.Results) ([]byte, error) {
 	} {
 		p := plot.Panel{Title: x.title, Unit: x.unit}
 		for _, l := range labels {
+			if l[0] == cpName && x.phase != walReplay {
+				continue
+			}
 			p.Bars = bar(p.Bars, l[1], l[0], x.figure(t.Find(l[0], x.phase)))
 		}
 		if len(p.Bars) > 0 {

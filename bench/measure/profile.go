@@ -29,7 +29,7 @@ func (b *bench) profile(ctx context.Context) (*results.Topic, error) {
 		return nil, err
 	}
 	defer remove()
-	table := tablegen.New(tablegen.Heap, 1, b.set.rows()/2)
+	table := tablegen.New(tablegen.Heap, 1, b.set.rows())
 	var day1, day2 bytes.Buffer
 	if _, err := table.WriteTo(&day1); err != nil {
 		return nil, err

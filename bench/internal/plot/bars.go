@@ -27,8 +27,8 @@ type Bar struct {
 const (
 	barHeight  = 17
 	barPitch   = 25
-	labelWidth = 96
-	valueWidth = 92
+	labelWidth = 126
+	valueWidth = 68
 	panelGap   = 40
 	panelWidth = (width - 2*margin - panelGap) / 2
 )
