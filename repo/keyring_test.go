@@ -466,6 +466,12 @@ func TestKeysWithoutDelete(t *testing.T) {
 	if table := w.rotate(w.a, KeepOthers, b); len(table.Superseded) == 0 || table.Epoch != 2 {
 		t.Errorf("%+v", table)
 	}
+	if got := w.with(b).keys.Ring().Newest(); got != 2 { // init's slot lies there still
+		t.Errorf("the next process seals with epoch %d", got)
+	}
+	if got := w.with(w.a).keys.Ring().Newest(); got != 2 {
+		t.Errorf("the next process seals with epoch %d", got)
+	}
 	before := w.st.Keys()
 	if _, _, err := w.with(w.a).RemoveKey(ctx, keyFileOf(t, b), time.Now()); !errors.Is(err, storage.ErrDenied) || Hint(err) == "" {
 		t.Errorf("remove: %v", err)
