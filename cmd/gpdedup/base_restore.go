@@ -131,6 +131,7 @@ func (c *BaseRestoreCmd) run(g *Globals, b *BaseCmd) error {
 	if err != nil {
 		return err
 	}
+	g.metrics.Restored(1, plan.Backup.Manifest.Length)
 	report := baseRestoreReport{
 		Namespace: g.Namespace, Content: b.Content, Backup: *plan.Backup.Info, Target: string(plan.Target.Kind),
 		Timeline: plan.Timeline, Until: plan.Until, Output: c.TargetDir, Warnings: append([]string{}, plan.Warnings...),

@@ -14,6 +14,8 @@ const (
 	lateBackup = 36 * time.Hour      // since the newest complete backup of a database
 	lateCheck  = 35 * 24 * time.Hour // since a pack was read whole
 	soonFull   = 60                  // days
+
+	mostAttention = 40 // sentences
 )
 
 // attention says what somebody should look at, the worst first.
@@ -75,6 +77,9 @@ func attention(r *Report) []string {
 	}
 	if f := r.Forecast; f != nil && f.Full != nil && f.Full.Days != nil && *f.Full.Days <= soonFull {
 		say("the storage is full in about %s", count(*f.Full.Days, "day"))
+	}
+	if more := len(out) - mostAttention; more > 0 {
+		out = append(out[:mostAttention], fmt.Sprintf("and %d more", more))
 	}
 	return out
 }

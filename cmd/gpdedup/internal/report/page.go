@@ -74,13 +74,23 @@ func (r *Report) Page(w io.Writer) error {
 		Script: template.JS(scriptText), //nolint:gosec // of this program
 		Title:  "gpdedup: " + r.Repository.Location, Cards: r.cards(),
 		Logical: logicalChart(r), Growth: growthChart(r), Added: addedChart(r), Retention: retentionChart(r), Windows: windowsChart(r), WAL: walChart(r),
-		Newest: r.newestTable(), DatabaseRow: r.databaseTable(), TableRows: r.tableRows(), StreamRow: r.streamTable(), Ahead: r.aheadTable(),
-		ObjectRows: r.objectTable(), PruneRows: r.pruneTable(), ArchiveRows: r.archiveTable(), CheckParts: r.checkParts(),
+		Newest: r.newestTable(), DatabaseRow: r.databaseTable().cut(), TableRows: r.tableRows(), StreamRow: r.streamTable(), Ahead: r.aheadTable(),
+		ObjectRows: r.objectTable(), PruneRows: r.pruneTable(), ArchiveRows: r.archiveTable().cut(), CheckParts: r.checkParts(),
 	}
+	d.Retention.Table, d.Windows.Table = d.Retention.Table.cut(), d.Windows.Table.cut()
 	if err := t.Execute(w, d); err != nil {
 		return fmt.Errorf("write page: %w", err)
 	}
 	return nil
+}
+
+// cut keeps the first rows of a table: the page is for people.
+func (t table) cut() table {
+	const most = 200
+	if n := len(t.Rows) - most; n > 0 {
+		t.Rows, t.More = t.Rows[:most], fmt.Sprintf("%d more are in gpdedup report --json.", n)
+	}
+	return t
 }
 
 // When says when the report was made.
