@@ -38,7 +38,7 @@ func measureFetch(w *world) (string, error) {
 		w.cp(), w.ours("gpdedup, encrypted", w.exe, repository), w.ours("gpdedup, encrypted, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
 	}, archives...)
 	files := w.files[:min(len(w.files), 100)]
-	rates := make([]sample, len(archives))
+	rates, busy := make([]sample, len(archives)), make([]sample, len(archives))
 	w.Logf("measuring")
 	for range w.rounds {
 		for i, a := range archives {
@@ -47,12 +47,13 @@ func measureFetch(w *world) (string, error) {
 				return "", err
 			}
 			rates[i] = append(rates[i], float64(len(files))/took.Seconds())
+			busy[i] = append(busy[i], w.used.Seconds()*1000/float64(len(files)))
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "| `restore_command` | segments/s, one after the other |\n|---|---:|\n")
+	fmt.Fprintf(&b, "| `restore_command` | segments/s, one after the other | processor time of each call, ms |\n|---|---:|---:|\n")
 	for i, a := range archives {
-		fmt.Fprintf(&b, "| %s | %v |\n", a.name, rates[i])
+		fmt.Fprintf(&b, "| %s | %v | %v |\n", a.name, rates[i], busy[i])
 	}
 	return b.String(), nil
 }
@@ -77,6 +78,7 @@ func (w *world) fetchAll(a *archive, files []string) (time.Duration, error) {
 		return 0, fmt.Errorf("%w: %s", err, out)
 	}
 	const dest = "pg_wal/RECOVERYXLOG"
+	w.used = 0
 	begin := time.Now()
 	for _, f := range files {
 		cmd := w.Command("sh", "-c", strings.NewReplacer("%f", f, "%p", dest).Replace(a.of(data)))
@@ -84,6 +86,7 @@ func (w *world) fetchAll(a *archive, files []string) (time.Duration, error) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return 0, fmt.Errorf("%s: %s: %w: %s", a.name, f, err, out)
 		}
+		w.used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		if info, err := os.Stat(filepath.Join(data, dest)); err != nil || info.Size() != 16<<20 {
 			return 0, fmt.Errorf("%s: %s did not come (%v)", a.name, f, err)
 		}

@@ -107,9 +107,12 @@ func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 	return all, nil
 }
 
+// asynchronous reports whether the work is done in a process that nobody waits for.
+func (p *pusher) asynchronous() bool { return strings.Contains(p.name, "asynchronous") }
+
 // single returns how many segments are pushed one by one.
 func (p *pusher) single() int {
-	if strings.Contains(p.name, "asynchronous") { // each call waits for a process that it starts
+	if p.asynchronous() { // each call waits for a process that it starts
 		return 8
 	}
 	return 40
@@ -126,6 +129,7 @@ func measurePush(w *world) (string, error) {
 		return "", err
 	}
 	single, backlog := make([]sample, len(pushers)), make([]sample, len(pushers))
+	busy := make([]sample, len(pushers))
 	size := make([]int64, len(pushers))
 	w.Logf("measuring")
 	for range w.rounds {
@@ -137,6 +141,7 @@ func measurePush(w *world) (string, error) {
 				return "", err
 			}
 			single[i] = append(single[i], float64(len(files))/took.Seconds())
+			busy[i] = append(busy[i], w.used.Seconds()*1000/float64(len(files)))
 			if !p.backlog && size[i] > 0 {
 				continue
 			}
@@ -156,14 +161,18 @@ func measurePush(w *world) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "| `archive_command` | segments/s, one by one | from a backlog of %d | stored, of %.1f GB |\n|---|---:|---:|---:|\n",
+	fmt.Fprintf(&b, "| `archive_command` | segments/s, one by one | processor time of each, ms | from a backlog of %d | stored, of %.1f GB |\n|---|---:|---:|---:|---:|\n",
 		len(w.files), float64(len(w.files)*(16<<20))/1e9)
 	for i, p := range pushers {
 		many := "as one by one"
 		if p.backlog {
 			many = backlog[i].String()
 		}
-		fmt.Fprintf(&b, "| %s | %v | %s | %.1f MB |\n", p.name, single[i], many, float64(size[i])/1e6)
+		time := busy[i].String()
+		if p.asynchronous() {
+			time = "–"
+		}
+		fmt.Fprintf(&b, "| %s | %v | %s | %s | %.1f MB |\n", p.name, single[i], time, many, float64(size[i])/1e6)
 	}
 	return b.String() + "\n" + starts, nil
 }
@@ -204,6 +213,7 @@ func (w *world) pushAll(p *pusher, files []string, backlog bool) (time.Duration,
 			}
 		}
 	}
+	w.used = 0
 	begin := time.Now()
 	for _, f := range files {
 		if !backlog {
@@ -227,6 +237,7 @@ func (w *world) call(p *pusher, file string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %s: %w: %s", p.name, file, err, out)
 	}
+	w.used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gpdedup/gpdedup/wal/pgtest"
 )
@@ -23,8 +24,9 @@ type world struct {
 	dir      string
 	primary  *pgtest.Cluster
 	backup   *pgtest.Cluster
-	plain    string   // the archive that cp made
-	files    []string // its segments, in order
+	plain    string        // the archive that cp made
+	files    []string      // its segments, in order
+	used     time.Duration // processor time of the commands of a run, as far as they were waited for
 }
 
 // world is a pgtest.Reporter: what goes wrong ends the measurement.
