@@ -260,7 +260,7 @@ func TestReadErrorIsNotTheEnd(t *testing.T) {
 func TestPoolEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := Params{Polynomial: testPol, Min: 1 << 20, Max: 4 << 20, Bits: 20}
-	data := random(1, 40<<20)
+	data := random(1, 16<<20)
 	c := NewCutter(bytes.NewReader(data), p, NewPool(ctx, 2, int(p.Max)), nil, nil)
 	cause := errors.New("enough")
 	cancel(cause)

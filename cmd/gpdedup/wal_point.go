@@ -7,8 +7,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/plugin"
+	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
 )
 
