@@ -158,7 +158,7 @@ func (e *pieceEncoder) repeats(block []byte) bool {
 	out, _ := e.zstd.Encode(e.check[:0], middle)
 	e.check = out
 	than := len(middle)
-	if coded := e.coder.code(middle); coded != nil {
+	if coded := e.code(middle); coded != nil {
 		than = len(coded)
 	}
 	if len(out) < than-than/10 {
