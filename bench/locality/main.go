@@ -28,7 +28,7 @@ func main() {
 	var s settings
 	flag.IntVar(&s.days, "days", 30, "days to simulate")
 	flag.IntVar(&s.keep, "keep", 7, "days that are kept")
-	flag.IntVar(&s.rows, "rows", 1_000_000, "rows of a table on the first day, about 157 bytes each")
+	flag.IntVar(&s.rows, "rows", 300_000, "rows of a table on the first day, about 157 bytes each")
 	flag.StringVar(&s.dir, "dir", "", "where to work; default: a temporary directory")
 	flag.StringVar(&s.document, "update", "", "the document whose section between the markers is replaced")
 	flag.Parse()

@@ -128,7 +128,7 @@ func (p *place) dropCache() error {
 
 // backUpNew stores text that the index does not know, brings the index up to date, and stores it again under another name.
 func (p *place) backUpNew(ctx context.Context, t *table) error {
-	for i, what := range []string{"backup_data of 100 MB of new text", "… of the same text under another name"} {
+	for i, what := range []string{"backup_data of 100 MB of new text", "backup_data of the same text under another name"} {
 		u, err := p.plugin(ctx, "backup_data", streamPath(fmt.Sprintf("2026010%d000000", i+1), 100+i), newSource(newText/int64(p.b.set.divide)), nil)
 		if err != nil {
 			return err
