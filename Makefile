@@ -6,7 +6,7 @@ MAKEFLAGS   += --no-print-directory
 .DEFAULT_GOAL := build
 
 # One word, as gpbackup wants it. Only the command line overrides it, never the environment.
-VERSION = $(or $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null),0.1.0-dev)
+VERSION = $(patsubst v%,%,$(or $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null),0.1.0-dev))
 
 FUZZTIME     ?= 20s
 BENCHTIME    ?= 1s
@@ -26,7 +26,7 @@ debs = gzip=gzip zstd=zstd coreutils=sha256sum postgresql-$(PG)=/usr/lib/postgre
        $(if $(RACE),gcc=gcc libc6-dev=/usr/include/stdlib.h)
 
 # Tests of the command line take this binary. Run by hand, without it, they build their own.
-test bench soak: export GPDEDUP_BINARY = $(CURDIR)/gpdedup
+test bench-go soak: export GPDEDUP_BINARY = $(CURDIR)/gpdedup
 
 .PHONY: build
 build: ## the static binary ./gpdedup (the default)
@@ -67,14 +67,16 @@ fmt: build/bin/gofumpt ## formats every Go file
 	@$(go-files) | xargs -r build/bin/gofumpt -w
 
 .PHONY: bench
-bench: build s3server ## benchmarks of PKG, into build/bench.txt; the last ones become build/bench.old.txt
+bench: build kopia ## gpdedup beside its peers: tables and plots of docs/performance.md, in ten minutes; ARGS=--quick, ARGS=--help
+	@mkdir -p build/bin
+	@go build -o build/bin/measure ./bench/measure
+	@exec build/bin/measure $(ARGS)
+
+.PHONY: bench-go
+bench-go: build s3server ## go test's benchmarks of PKG, into build/bench.txt; the last ones become build/bench.old.txt
 	@mkdir -p build
 	@if [ -s build/bench.txt ]; then mv build/bench.txt build/bench.old.txt; fi
 	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PKG) | tee build/bench.txt
-
-.PHONY: bench-measure
-bench-measure: build ## the figures of docs/performance.md, next to restic and borg if they are installed; takes a quarter of an hour
-	@go run ./bench/measure --gpdedup ./gpdedup --big --update docs/performance.md
 
 .PHONY: bench-days
 bench-days: build ## thirty days of scattered changes, into docs/performance.md; takes a few minutes
@@ -101,7 +103,7 @@ bench-locality: ## what a restore reads after a month of backups and prunes, int
 	@go run ./bench/locality --update docs/performance.md
 
 .PHONY: benchstat
-benchstat: build/bin/benchstat ## compares the last two `make bench`
+benchstat: build/bin/benchstat ## compares the last two `make bench-go`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt
 
 .PHONY: fuzz
@@ -116,6 +118,23 @@ soak: build s3server ## all tests and the long proofs (tag soak), SOAKTIMEOUT fo
 s3server: # the S3 server that tests start; built anew only when its sources changed
 	@mkdir -p build/bin
 	@flock build/bin $(MAKE) -s build/bin/s3server
+
+# What the packages need beside Go.
+dist-debs = dpkg=dpkg-deb rpm=rpmbuild
+
+.PHONY: dist
+dist: ## archives, .deb and .rpm for amd64 and arm64, with checksums, into dist; the same commit makes the same bytes
+	@tools/dev/debs $(dist-debs)
+	@go run ./tools/dist --version '$(firstword $(VERSION))' --epoch "$$(git log -1 --format=%ct)" --out dist
+
+.PHONY: dist-check
+dist-check: ## makes dist twice from clean clones, compares, installs and looks at it; takes a few minutes
+	@tools/dev/debs $(dist-debs)
+	@tools/dev/dist-check
+
+.PHONY: kopia
+kopia: # a peer to measure, from its sources; `make bench` goes without where they cannot be fetched
+	@command -v kopia >/dev/null || $(MAKE) -s build/bin/kopia || echo 'kopia could not be built, and is left out' >&2
 
 .PHONY: clean
 clean: ## removes what was built
@@ -137,4 +156,11 @@ build/bin/golangci-lint build/bin/gofumpt build/bin/benchstat: tools/dev/go.mod 
 # A module of its own, with versitygw pinned. The storage tests start it (storage/s3/s3test).
 build/bin/s3server: $(wildcard tools/s3server/*)
 	@CGO_ENABLED=0 go build -C tools/s3server -trimpath -buildvcs=false -ldflags '-s -w' -o '$(CURDIR)/$@' .
+	@touch $@
+
+# A module of its own, too: a peer that Debian does not have. Nothing but `make bench` builds it.
+build/bin/kopia: tools/kopia/go.mod tools/kopia/go.sum
+	@mkdir -p build/bin
+	@echo 'building kopia, to be measured; it takes a few minutes' >&2
+	@CGO_ENABLED=0 go build -C tools/kopia -trimpath -buildvcs=false -tags nohtmlui -ldflags '-s -w' -o '$(CURDIR)/$@' github.com/kopia/kopia
 	@touch $@

@@ -2,11 +2,9 @@ package chunking
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"slices"
 	"testing"
-	"testing/iotest"
 
 	"pgregory.net/rapid"
 
@@ -37,9 +35,10 @@ func (s *teller) next(after int64) int64 {
 }
 
 // broken cuts data at the breaks too, and returns the lengths of the chunks.
-func broken(t interface{ Fatal(...any) }, data []byte, src io.Reader, p Params, breaks []int64, predict Predictor) (cuts []int, ids []digest.ID, named int) {
+func broken(t interface{ Fatal(...any) }, data []byte, src io.Reader, p Params, breaks []int64, sh shape, predict Predictor) (cuts []int, ids []digest.ID, named int) {
 	s := &teller{src: src, breaks: breaks}
-	c := NewCutter(s, p, NewPool(context.Background(), 3, int(p.Max)), predict, digest.NewHasher(key))
+	c := sh.cutter(s, p, predict)
+	defer c.Close()
 	c.BreakAt(s.next)
 	h := digest.NewHasher(key)
 	at := 0
@@ -103,16 +102,12 @@ func TestBreaks(t *testing.T) {
 		if rapid.Bool().Draw(t, "other") {
 			breaks = drawBreaks(t, len(after), "new")
 		}
-		cuts, ids, _ := broken(t, before, bytes.NewReader(before), p, old, nil)
+		cuts, ids, _ := broken(t, before, bytes.NewReader(before), p, old, plain, nil)
 		if want := piecewise(t, before, p, old); !equal(cuts, want) {
 			t.Fatalf("cuts %v, want %v", cuts, want)
 		}
-		var src io.Reader = bytes.NewReader(after)
-		if rapid.Bool().Draw(t, "half") {
-			src = iotest.HalfReader(src)
-		}
 		l := &list{ids: ids, lengths: cuts, offset: rapid.IntRange(-2, 2).Draw(t, "offset")}
-		got, _, _ := broken(t, after, src, p, breaks, l)
+		got, _, _ := broken(t, after, drawSource(t, after), p, breaks, drawShape(t), l)
 		if want := piecewise(t, after, p, breaks); !equal(got, want) {
 			t.Fatalf("cuts %v, want %v, with breaks %v", got, want, breaks)
 		}
@@ -124,9 +119,20 @@ func TestBreaksArePredicted(t *testing.T) {
 	data := random(3, 4<<20)
 	breaks := []int64{100, 612, 1 << 20, 3<<20 + 17}
 	p := Params{Polynomial: testPol, Min: 32 << 10, Max: 512 << 10, Bits: 15}
-	cuts, ids, _ := broken(t, data, bytes.NewReader(data), p, breaks, nil)
-	_, _, named := broken(t, data, bytes.NewReader(data), p, breaks, &list{ids: ids, lengths: cuts})
+	cuts, ids, _ := broken(t, data, bytes.NewReader(data), p, breaks, plain, nil)
+	_, _, named := broken(t, data, bytes.NewReader(data), p, breaks, shape{blocks: 3, fill: shortestFill, helpers: 2}, &list{ids: ids, lengths: cuts})
 	if named != len(cuts) {
 		t.Errorf("%d of %d chunks were predicted", named, len(cuts))
+	}
+}
+
+// TestBreaksThatAreGone: a chunk that ended at a break is not predicted where there is none.
+func TestBreaksThatAreGone(t *testing.T) {
+	data := random(3, 4<<20)
+	p := Params{Polynomial: testPol, Min: 32 << 10, Max: 512 << 10, Bits: 15}
+	cuts, ids, _ := broken(t, data, bytes.NewReader(data), p, []int64{100_000, 1 << 20, 3<<20 + 17}, plain, nil)
+	got, _ := lengths(t, data, bytes.NewReader(data), p, plain, &list{ids: ids, lengths: cuts})
+	if want := reference(t, data, p); !equal(got, want) {
+		t.Fatalf("cuts %v, want %v", got, want)
 	}
 }

@@ -7,14 +7,17 @@
 // bytes of a chunk known from before lie again at a chunk's start, that chunk's
 // end is the next cut, and the fingerprint need not be computed at all.
 //
-// The fingerprint is github.com/restic/chunker's, which runs over the caller's
-// buffer; chunks are slices of the blocks that the stream was read into, and are
-// never copied.
+// The fingerprint and the cuts are those of github.com/restic/chunker, found
+// several times as fast (fingerprint.go), by several goroutines where processors have
+// nothing else to do (scouts.go), while another reads on (intake.go). Chunks are slices of
+// the blocks that the stream was read into; only the one that a block ends in the middle
+// of is copied, to the front of the next.
 package chunking
 
 import (
-	"fmt"
+	"errors"
 	"io"
+	"iter"
 
 	"github.com/restic/chunker"
 
@@ -28,15 +31,42 @@ type Params struct {
 	Bits       int
 }
 
-// Predictor knows a stream that the one being cut probably repeats. Positions
-// count chunks from the beginning of the stream that is being cut.
+// Split returns the chunks of a stream that is in memory as a whole.
+func (p Params) Split(stream []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var rolling *fingerprint // a short stream needs none
+		shortest, longest := int(p.Min), int(p.Max)
+		for len(stream) > 0 {
+			n := min(len(stream), longest)
+			if n > shortest {
+				if rolling == nil {
+					rolling = newFingerprint(p.Polynomial, p.Bits)
+				}
+				if at := rolling.find(stream, shortest, n); at > 0 {
+					n = at
+				}
+			}
+			if !yield(stream[:n:n]) {
+				return
+			}
+			stream = stream[n:]
+		}
+	}
+}
+
+// Predictor knows a stream that the one being cut probably repeats. Offsets count
+// bytes from the beginning of the stream that is being cut.
 type Predictor interface {
-	// Predict returns name and length of the chunk that is expected at the
-	// position; final says that it ended where its stream ended. A length of 0
-	// means that nothing is expected.
-	Predict(position int) (id digest.ID, length int, final bool)
-	// Missed tells that what Predict returned for the position was wrong.
-	Missed(position int)
+	// Predict returns name and length of the chunk that is expected to begin at the
+	// offset; final says that it ended where its stream ended. A length of 0 means
+	// that nothing is expected. It may be asked far ahead, on the assumption that
+	// what it said of the chunks before is right.
+	Predict(offset int64) (id digest.ID, length int, final bool)
+	// Met tells that what Predict returned for the offset was right, and for all
+	// offsets before that were asked for since the last call of Met or Missed.
+	Met(offset int64)
+	// Missed tells that it was wrong.
+	Missed(offset int64)
 }
 
 // Breaks are offsets at which a chunk must end whatever the bytes say, so that what
@@ -61,159 +91,132 @@ func (c *Chunk) Release() {
 	c.block, c.Data = nil, nil
 }
 
-// readSize is how much is asked of the source at once, in bytes.
-const readSize = 1 << 20
-
 // Cutter cuts one stream. It is not safe for concurrent use, but the chunks it
 // returned are.
 type Cutter struct {
-	src     io.Reader
-	params  Params
-	pool    *Pool
-	base    *chunker.BaseChunker // made when first needed: its tables take a while
-	predict Predictor
-	namer   *digest.Hasher
-	breaks  Breaks
-	proof   *chunker.BaseChunker // says of 64 bytes whether a chunk may end with them
+	params Params
+	print  *fingerprint
+	intake *intake
+	scouts *scouts    // nil: none
+	ahead  *foresight // nil: nothing is predicted
 
 	block    *block
-	offset   int64 // of the current chunk's start, in the stream
-	pos, end int   // of the current chunk's start, and of what was read, in block
-	scanned  int   // bytes from pos on that base has seen
-	asked    bool
-	eof      bool
+	offset   int64   // of the current chunk's start, in the stream
+	pos, end int     // of the current chunk's start, and of what was read, in block
+	scanned  int     // the current chunk does not end within so many bytes
+	breaks   []int64 // beyond offset, ascending
+	err      error   // of the source, behind end; io.EOF: it ends there
+	begun    bool
 	position int
 }
 
-// NewCutter returns a cutter that reads src to its end. predict may be nil; else
-// namer is what predictions are checked with.
+// NewCutter returns a cutter that reads src to its end, ahead of what it is asked for.
+// predict may be nil; else namer is what predictions are checked with. It must be closed.
 func NewCutter(src io.Reader, p Params, pool *Pool, predict Predictor, namer *digest.Hasher) *Cutter {
-	return &Cutter{src: src, params: p, pool: pool, predict: predict, namer: namer}
+	c := &Cutter{params: p, print: newFingerprint(p.Polynomial, p.Bits), intake: newIntake(src, pool)}
+	if predict != nil {
+		c.ahead = &foresight{Predictor: predict, namers: []*digest.Hasher{namer}, eager: 1, wrong: -1}
+	}
+	return c
 }
 
 // BreakAt has chunks end also where b says. It is called before the first Next.
 //
 // Where a chunk ended before because of a break says nothing about where one ends now,
 // so a prediction counts only if its end is a cut, or a break again.
-func (c *Cutter) BreakAt(b Breaks) { c.breaks = b }
+func (c *Cutter) BreakAt(b Breaks) { c.intake.breaks = b }
+
+// Help has up to n goroutines look for cuts ahead of Next, and check predictions beside
+// it, while idle says that there are processors with nothing better to do. It is called
+// before the first Next; idle is called from other goroutines.
+func (c *Cutter) Help(n int, idle func() bool) {
+	if n < 1 {
+		return
+	}
+	if c.ahead != nil {
+		c.ahead.idle = idle
+		for range n {
+			c.ahead.namers = append(c.ahead.namers, c.ahead.namers[0].Clone())
+		}
+	}
+	c.scouts = &scouts{print: c.print, shortest: int(c.params.Min), idle: idle, free: make(chan struct{}, n)}
+	c.intake.scouts = c.scouts
+}
 
 // Next returns the next chunk, or io.EOF after the last. The chunks of a stream,
 // one after another, are the stream.
 func (c *Cutter) Next() (Chunk, error) {
 	for {
-		if c.predict != nil && !c.asked && c.scanned == 0 {
-			chunk, more, ok := c.tryPrediction()
-			if ok {
-				return chunk, nil
-			}
-			if more {
-				if err := c.fill(); err != nil {
-					return Chunk{}, err
-				}
-				continue
-			}
-			c.asked = true
-		}
 		window, ends := c.piece()
-		// What is left at the end and no longer than a chunk must be has no cut.
-		if len(window) > c.scanned && (!ends || uint(len(window)) > c.params.Min) {
-			if i := c.splitPoint(window[c.scanned:]); i >= 0 {
-				return c.emit(c.scanned + i), nil
+		more := false
+		if c.ahead != nil {
+			if len(c.ahead.next) == 0 {
+				more = c.ahead.foresee(c, window, ends)
 			}
-			c.scanned = len(window)
+			if len(c.ahead.next) > 0 {
+				return c.emitExpected(), nil
+			}
 		}
-		if ends {
-			if len(window) > 0 {
-				c.restart()
-				return c.emit(len(window)), nil
+		if !more {
+			if n := c.cut(window, ends); n > 0 {
+				return c.emit(n), nil
 			}
-			c.Close()
-			return Chunk{}, io.EOF
+			if ends && len(window) == 0 {
+				c.Close()
+				return Chunk{}, io.EOF
+			}
 		}
 		if err := c.fill(); err != nil {
+			c.Close()
 			return Chunk{}, err
 		}
 	}
 }
 
-func (c *Cutter) splitPoint(window []byte) int {
-	if c.base == nil {
-		c.base = c.newBase(c.params.Min, c.params.Max)
+// cut returns how long the chunk is that the window begins with, or 0 if more must be
+// read to tell.
+func (c *Cutter) cut(window []byte, ends bool) int {
+	if c.scouts != nil {
+		c.scouts.wanted.Store(true)
 	}
-	return c.base.NextSplitPoint(window)
-}
-
-func (c *Cutter) newBase(shortest, longest uint) *chunker.BaseChunker {
-	return chunker.NewBase(c.params.Polynomial,
-		chunker.WithBaseAverageBits(c.params.Bits), chunker.WithBaseBoundaries(shortest, longest))
-}
-
-// restart has the fingerprint forget a chunk that it has seen a part of, and that ended
-// without a cut.
-func (c *Cutter) restart() {
-	if c.scanned > 0 && c.breaks != nil {
-		c.base = c.newBase(c.params.Min, c.params.Max)
+	shortest, longest := int(c.params.Min), int(c.params.Max)
+	// What is left at the end and no longer than a chunk must be has no cut.
+	if !ends || len(window) > shortest {
+		to := min(len(window), longest)
+		if from := max(shortest, c.scanned+1); from <= to {
+			if at := c.block.find(c.print, c.pos+from, c.pos+to); at > 0 {
+				return at - c.pos
+			}
+			c.scanned = to
+		}
+		if to == longest {
+			return longest
+		}
 	}
+	if ends {
+		return len(window)
+	}
+	return 0
 }
-
-// fingerprinted is how many bytes the fingerprint is of.
-const fingerprinted = 64
 
 // isCut reports whether a chunk may end at the end of these bytes, its own, without a
 // break. That no cut lies before that is not looked at.
 func (c *Cutter) isCut(chunk []byte) bool {
 	n := uint(len(chunk))
-	if n < c.params.Min || n == c.params.Max {
-		return n == c.params.Max
-	}
-	if c.proof == nil {
-		c.proof = c.newBase(fingerprinted, 2*fingerprinted)
-	}
-	if c.proof.NextSplitPoint(chunk[n-fingerprinted:]) == fingerprinted {
-		return true
-	}
-	c.proof = nil // it goes on from where it is
-	return false
+	return n == c.params.Max || n >= c.params.Min && n < c.params.Max && c.print.mayEnd(chunk)
 }
 
 // piece returns what is at hand of the stream up to the next break, and whether a chunk
 // must end there, because of the break or because the stream does.
 func (c *Cutter) piece() (window []byte, ends bool) {
 	window = c.window()
-	if c.breaks != nil {
-		if at := c.breaks(c.offset); at > c.offset && at-c.offset <= int64(len(window)) {
-			return window[:at-c.offset], true
-		}
+	for len(c.breaks) > 0 && c.breaks[0] <= c.offset {
+		c.breaks = c.breaks[1:]
 	}
-	return window, c.eof
-}
-
-// tryPrediction returns the predicted chunk if the bytes at hand have its name;
-// more says that there are too few bytes to tell.
-func (c *Cutter) tryPrediction() (chunk Chunk, more, ok bool) {
-	id, n, final := c.predict.Predict(c.position)
-	if n == 0 {
-		return Chunk{}, false, false
+	if len(c.breaks) > 0 && c.breaks[0]-c.offset <= int64(len(window)) {
+		return window[:c.breaks[0]-c.offset], true
 	}
-	window, ends := c.piece()
-	need := n
-	if final {
-		need++ // to see whether the stream ends here
-	}
-	if len(window) < need && !ends && need <= c.pool.size {
-		return Chunk{}, true, false
-	}
-	// The last chunk of a stream ends because the stream does: only at an end is
-	// its end a cut.
-	atEnd := ends && len(window) == n
-	fits := len(window) >= n && (!final || atEnd) && (c.breaks == nil || atEnd || c.isCut(window[:n]))
-	if fits && c.namer.Sum(window[:n]) == id {
-		chunk = c.emit(n)
-		chunk.ID, chunk.Named = id, true
-		return chunk, false, true
-	}
-	c.predict.Missed(c.position)
-	return Chunk{}, false, false
+	return window, c.err == io.EOF //nolint:errorlint // an error of the source may wrap io.EOF, and is no end
 }
 
 func (c *Cutter) window() []byte {
@@ -228,48 +231,77 @@ func (c *Cutter) emit(n int) Chunk {
 	c.block.refs.Add(1)
 	c.pos += n
 	c.offset += int64(n)
-	c.scanned, c.asked = 0, false
+	c.scanned = 0
 	c.position++
 	return chunk
 }
 
-// fill reads more of the source. The part of a chunk that a full block ends with
-// moves to the front of the next block.
-func (c *Cutter) fill() error {
-	if c.block == nil || c.end == len(c.block.buf) {
-		next, err := c.pool.get()
-		if err != nil {
-			return err
-		}
-		n := copy(next.buf, c.window())
-		if c.block != nil {
-			c.block.release()
-		}
-		c.block, c.pos, c.end = next, 0, n
+func (c *Cutter) emitExpected() Chunk {
+	next := c.ahead.next[0]
+	c.ahead.next = c.ahead.next[1:]
+	if c.scouts != nil {
+		c.scouts.wanted.Store(false)
 	}
-	space := c.block.buf[c.end:min(len(c.block.buf), c.end+readSize)]
-	for len(space) > 0 {
-		n, err := c.src.Read(space)
-		space = space[n:]
-		c.end += n
-		// Only io.EOF itself is the end. io.ReadFull would say io.ErrUnexpectedEOF
-		// of a short last block, and that is what a decompressor says of a
-		// container that is cut short. A wrapped EOF is somebody's failure.
-		if err == io.EOF {
-			c.eof = true
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read stream: %w", err)
-		}
-	}
-	return nil
+	chunk := c.emit(len(next.data))
+	chunk.ID, chunk.Named = next.id, true
+	return chunk
 }
 
-// Close gives back what the cutter itself holds. Chunks stay valid.
+// fill takes more of the stream from the intake.
+func (c *Cutter) fill() error {
+	if c.err != nil {
+		return c.err
+	}
+	if !c.begun {
+		c.begun = true
+		go c.intake.run()
+	}
+	p := <-c.intake.pieces // comes in any case: also when the pool's context ends
+	if p.block != nil {
+		c.enter(p.block)
+		c.end = p.end
+	}
+	c.breaks = append(c.breaks, p.breaks...)
+	c.err = p.err
+	if p.err == io.EOF { //nolint:errorlint // likewise
+		return nil
+	}
+	return p.err
+}
+
+// enter moves the beginning of a chunk that the last block ended with in front of what
+// was read into the next.
+func (c *Cutter) enter(next *block) {
+	if next == c.block {
+		return
+	}
+	begun := c.window()
+	pos := next.room - len(begun)
+	copy(next.buf[pos:], begun)
+	if c.block != nil {
+		c.block.release()
+	}
+	c.block, c.pos = next, pos
+	if c.scouts != nil {
+		c.scouts.cutter.Store(next)
+	}
+}
+
+// Close gives back what the cutter itself holds, and has it read no more. Chunks stay
+// valid. A Read of the source that is under way ends when it returns.
 func (c *Cutter) Close() {
+	if c.err == nil {
+		c.err = errClosed
+	}
+	select {
+	case <-c.intake.quit:
+	default:
+		close(c.intake.quit)
+	}
 	if c.block != nil {
 		c.block.release()
 		c.block, c.pos, c.end = nil, 0, 0
 	}
 }
+
+var errClosed = errors.New("read stream: closed")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -182,5 +183,100 @@ func BenchmarkDecode(b *testing.B) {
 		if out, err = Decode(out[:0], base, d, len(target)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// chain returns a content and the deltas of days that follow it, with their targets.
+func chain(days, rows, changes int) (base []byte, deltas, targets [][]byte) {
+	var e Encoder
+	rng := rand.New(rand.NewPCG(1, 1))
+	base = text(1, rows)
+	for last := base; len(deltas) < days; {
+		target := edit(rng, last, changes)
+		d, _ := e.Encode(nil, last, target, 1<<30)
+		deltas, targets, last = append(deltas, d), append(targets, target), target
+	}
+	return base, deltas, targets
+}
+
+// TestComposer: deltas that are composed make what they make one by one, wherever a
+// content is made in between.
+func TestComposer(t *testing.T) {
+	for _, changes := range []int{0, 1, 30, 500} {
+		base, deltas, targets := chain(20, 400, changes)
+		for every := 1; every <= len(deltas); every++ {
+			var c Composer
+			c.Start(base)
+			for i, d := range deltas {
+				if err := c.Apply(d, len(targets[i])); err != nil {
+					t.Fatalf("%d changes, delta %d: %v", changes, i, err)
+				}
+				if err := c.Apply(d, len(targets[i])+1); err == nil {
+					t.Fatal("a wrong length was taken")
+				}
+				if (i+1)%every != 0 {
+					continue
+				}
+				got := c.AppendTo([]byte("kept"))
+				if string(got[:4]) != "kept" || !bytes.Equal(got[4:], targets[i]) {
+					t.Fatalf("%d changes: the content of day %d is wrong", changes, i)
+				}
+				c.Start(got[4:])
+			}
+		}
+	}
+}
+
+// FuzzComposer: whatever the deltas are, composed they do what Decode does, one after
+// the other.
+func FuzzComposer(f *testing.F) {
+	base, deltas, targets := chain(2, 5, 3)
+	f.Add(base, deltas[0], deltas[1], uint16(len(targets[0])), uint16(len(targets[1])))
+	f.Add([]byte("0123456789abcdef"), []byte{1, 2, 6, 0, 16, 0, 0, 16, 31}, []byte{1, 2, 6, 0, 20, 4, 1, 3, 20, 'x'}, uint16(32), uint16(24))
+	f.Add([]byte{}, []byte{1, 1, 2, 2, 0, 'a', 'b'}, []byte{1, 3, 9, 0, 1, 0, 0, 1, 3, 0, 2, 3}, uint16(2), uint16(4))
+	f.Fuzz(func(t *testing.T, base, d1, d2 []byte, size1, size2 uint16) {
+		var c Composer
+		c.Start(base)
+		for _, x := range []struct {
+			delta []byte
+			size  int
+		}{{d1, int(size1)}, {d2, int(size2)}} {
+			want, wrong := Decode(nil, base, x.delta, x.size)
+			if err := c.Apply(x.delta, x.size); (err == nil) != (wrong == nil) || err != nil && err.Error() != wrong.Error() {
+				t.Fatalf("%v, not %v", err, wrong)
+			}
+			if wrong == nil {
+				base = want
+			}
+			if got := c.AppendTo(nil); !bytes.Equal(got, base) {
+				t.Fatalf("made %q, not %q", got, base)
+			}
+		}
+	})
+}
+
+// BenchmarkChain applies the deltas of four weeks: one by one, and composed as long as
+// pieces are no shorter than that on average.
+func BenchmarkChain(b *testing.B) {
+	base, deltas, targets := chain(28, 2500, 32)
+	buf := [2][]byte{}
+	for _, shortest := range []int{1 << 30, 2048, 1024, 512, 256, 128, 1} {
+		b.Run(strconv.Itoa(shortest), func(b *testing.B) {
+			var c Composer
+			for b.Loop() {
+				c.Start(base)
+				k := 0
+				for i, d := range deltas {
+					if err := c.Apply(d, len(targets[i])); err != nil {
+						b.Fatal(err)
+					}
+					if c.Pieces() > len(targets[i])/shortest || i == len(deltas)-1 {
+						buf[k] = c.AppendTo(buf[k][:0])
+						c.Start(buf[k])
+						k = 1 - k
+					}
+				}
+			}
+		})
 	}
 }

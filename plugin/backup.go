@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/wrap"
@@ -19,8 +20,7 @@ func (p *Process) BackupData(ctx context.Context, configPath, path string) error
 		return err
 	}
 	defer s.Close()
-	widen(Stdin)
-	in, err := newInput(ctx, Stdin)
+	in, err := NewInput(ctx, Stdin)
 	if err != nil {
 		return fmt.Errorf("store %s: %w", name, err)
 	}
@@ -63,13 +63,17 @@ func (p *Process) BackupFile(ctx context.Context, configPath, path string) error
 	}
 	defer f.Close()
 	// A file is no stream that somebody compressed on the way: it comes back as it is.
-	return p.store(ctx, s, name, path, repo.WriteOptions{BeforePublish: func() error {
+	err = p.store(ctx, s, name, path, repo.WriteOptions{BeforePublish: func() error {
 		p.signals.settle()
 		if p.signals.signal() != 0 {
 			return errInterrupted
 		}
 		return nil
 	}}, f)
+	if err == nil {
+		p.countVerdict(name, f)
+	}
+	return err
 }
 
 // openStream is how every command about one stream begins.
@@ -96,6 +100,10 @@ func (p *Process) store(ctx context.Context, s *session, name repo.Name, path st
 	if err != nil {
 		return err
 	}
+	p.metrics.Stored(metrics.Stream{
+		Streams: 1, Bytes: report.Length, New: report.Stats.NewRaw, Stored: report.Stats.NewStored + uint64(report.ManifestBytes),
+		Chunks: report.Stats.Chunks, NewChunks: report.Stats.NewChunks, DeltaChunks: report.Stats.DeltaChunks,
+	})
 	s.log.Info("stored", "stream", name.String(), "bytes", report.Length, "chunks", report.Stats.Chunks,
 		"new_chunks", report.Stats.NewChunks, "new_bytes", report.Stats.NewRaw,
 		"stored_bytes", report.Stats.NewStored+uint64(report.ManifestBytes),

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
+	"github.com/gpdedup/gpdedup/repo/spelling"
 	"github.com/gpdedup/gpdedup/storage/target"
 )
 
@@ -34,10 +35,13 @@ type Config struct {
 	KeepWrapping bool
 	LogFile      string
 	LogLevel     slog.Level
+	MetricsFile  string   // file or directory of numbers for Prometheus; empty: none
 	Replica      *Replica // nil: none
 	// Target says how to get at the storage; its secrets are there after ReadSecrets.
 	Target     target.Options
 	references references
+	// retried, if not nil, hears of every operation of the storage that is tried again.
+	retried func()
 	// reuse lets what this host read to open the repository before do again.
 	reuse bool
 }
@@ -60,7 +64,12 @@ func LoadConfig(path string) (*Config, error) {
 		return nil, usagef("read config: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	return ReadConfig(path, f)
+}
+
+// ReadConfig is LoadConfig for what r holds; path names it in errors.
+func ReadConfig(path string, r io.Reader) (*Config, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
 	if err != nil {
 		return nil, usagef("read config %s: %w", path, err)
 	}
@@ -83,9 +92,10 @@ var options = map[string]func(c *Config, value string) error{
 	"namespace":        func(c *Config, v string) error { c.Namespace = v; return nil },
 	"cache_dir":        func(c *Config, v string) error { c.CacheDir = v; return absolute(v) },
 	"log_file":         func(c *Config, v string) error { c.LogFile = v; return absolute(v) },
+	"metrics_file":     func(c *Config, v string) error { c.MetricsFile = v; return absolute(v) },
 	"log_level": func(c *Config, v string) error {
 		if err := c.LogLevel.UnmarshalText([]byte(v)); err != nil {
-			return fmt.Errorf("%q is not debug, info, warn or error", v)
+			return fmt.Errorf("%q is not debug, info, warn or error%s", v, spelling.DidYouMean(v, []string{"debug", "info", "warn", "error"}))
 		}
 		return nil
 	},
@@ -136,7 +146,8 @@ func parseConfig(data []byte, names ...string) (*Config, error) {
 		case "options":
 			given = value
 		default:
-			return fmt.Errorf("line %d: unknown key %q: known are executablepath and options", key.Line, key.Value)
+			return fmt.Errorf("line %d: unknown key %q%s: known are executablepath and options", key.Line, key.Value,
+				spelling.Aside(key.Value, []string{"executablepath", "options"}))
 		}
 		return nil
 	})
@@ -172,7 +183,8 @@ func (c *Config) parseOptions(given *yaml.Node, where string, others []string) e
 				return fmt.Errorf("line %d: %soption %s: %w", value.Line, prefix, key.Value, err)
 			}
 		case set == nil && !slices.Contains(others, key.Value):
-			return fmt.Errorf("line %d: %sunknown option %q: known are %s", key.Line, prefix, key.Value, knownOptions())
+			return fmt.Errorf("line %d: %sunknown option %q%s: known are %s", key.Line, prefix, key.Value,
+				spelling.Aside(key.Value, knownOptions()), strings.Join(knownOptions(), ", "))
 		}
 		return nil
 	})
@@ -200,13 +212,13 @@ func (c *Config) parseReplica(value *yaml.Node) error {
 	return nil
 }
 
-func knownOptions() string {
+func knownOptions() []string {
 	known := []string{replicaOption}
 	for name := range options {
 		known = append(known, name)
 	}
 	slices.Sort(known)
-	return strings.Join(known, ", ")
+	return known
 }
 
 // document returns the only mapping of the only document.

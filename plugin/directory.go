@@ -29,7 +29,7 @@ func (p *Process) DeleteBackup(ctx context.Context, configPath, timestamp string
 		return err
 	}
 	s.log.Info("deleted", "timestamp", timestamp)
-	s.collect(ctx)
+	p.countPrune(s.collect(ctx))
 	return nil
 }
 
@@ -39,7 +39,7 @@ const collectFor = 600 * time.Millisecond
 
 // collect removes what is ripe and condemns what is of no use, as far as it gets. The
 // backup is deleted whatever comes of it, so nothing that happens here is a failure.
-func (s *session) collect(ctx context.Context) {
+func (s *session) collect(ctx context.Context) *repo.PruneReport {
 	report, err := s.Prune(ctx, repo.PruneOptions{
 		Grace: repo.DefaultGrace, MinAge: repo.DefaultMinAge, MaxUnused: -1, Deadline: time.Now().Add(collectFor),
 	})
@@ -51,6 +51,7 @@ func (s *session) collect(ctx context.Context) {
 	default:
 		s.log.Info("collected garbage", "removed_bytes", report.RemovedBytes, "condemned_bytes", report.CondemnedBytes)
 	}
+	return report
 }
 
 // DeleteDirectory deletes the timestamp that the last component of dir is.

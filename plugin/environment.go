@@ -37,6 +37,7 @@ func (c *Config) Complete(getenv func(string) string) error {
 		fill(&c.Repository, "GPDEDUP_REPO", absoluteLocation),
 		fill(&c.Namespace, "GPDEDUP_NAMESPACE", anything),
 		fill(&c.CacheDir, "GPDEDUP_CACHE_DIR", absolute),
+		fill(&c.MetricsFile, "GPDEDUP_METRICS_FILE", absolute),
 	)
 	if c.Secret.IsZero() {
 		c.Secret.Password = getenv("GPDEDUP_PASSWORD")
@@ -77,6 +78,9 @@ func (c *Config) Open(ctx context.Context, operation, version string, log *slog.
 	o.Requests = c.Concurrency
 	if log != nil {
 		o.Notify = func(op, key string, attempt int, err error) {
+			if c.retried != nil {
+				c.retried()
+			}
 			log.Warn("storage fails, will try again", "operation", op, "key", key, "attempt", attempt, "error", err)
 		}
 	}

@@ -11,30 +11,34 @@ import (
 	"github.com/gpdedup/gpdedup/repo"
 )
 
-// input reads a descriptor until its end or the end of a context. It makes nothing
+// Input reads a descriptor until its end or the end of a context. It makes nothing
 // of O_NONBLOCK, which would change the descriptor for everybody who shares it.
-type input struct {
+type Input struct {
 	ctx  context.Context //nolint:containedctx // a reader has no other way to be stopped
 	fd   int
 	wake [2]int // a pipe that is readable when the context has ended
 	stop func() bool
 }
 
-func newInput(ctx context.Context, fd int) (*input, error) {
-	in := &input{ctx: ctx, fd: fd}
+// NewInput returns an Input of a descriptor, Stdin for instance. A pipe is made as large
+// as may be. Reading does not outlast the context, even while nobody writes to the pipe;
+// what is read then is left in it. It must be closed.
+func NewInput(ctx context.Context, fd int) (*Input, error) {
+	in := &Input{ctx: ctx, fd: fd}
 	if err := CheckOpen(fd); err != nil {
-		return nil, fmt.Errorf("read stream: %w", err)
+		return nil, err
 	}
 	if err := unix.Pipe2(in.wake[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("read stream: %w", err)
 	}
+	widen(fd)
 	in.stop = context.AfterFunc(ctx, func() { _, _ = unix.Write(in.wake[1], []byte{0}) })
 	return in, nil
 }
 
 // Close ends the watch on the context. The wake pipe stays until the process ends:
 // the context's goroutine may be about to write to it.
-func (in *input) Close() { in.stop() }
+func (in *Input) Close() { in.stop() }
 
 // CheckOpen refuses standard input or output, by its number, if nobody opened it. Go's
 // runtime opens /dev/null in place of a closed one, for reading and writing, which no
@@ -62,7 +66,7 @@ func CheckOpen(fd int) error {
 
 // Read returns errors that are neither io.EOF nor io.ErrUnexpectedEOF, unless the
 // stream has ended.
-func (in *input) Read(b []byte) (int, error) {
+func (in *Input) Read(b []byte) (int, error) {
 	fds := []unix.PollFd{{Fd: int32(in.fd), Events: unix.POLLIN}, {Fd: int32(in.wake[0]), Events: unix.POLLIN}}
 	for {
 		_, err := unix.Poll(fds, -1)

@@ -4,19 +4,17 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
+	"github.com/gpdedup/gpdedup/plugin/backups"
 	"github.com/gpdedup/gpdedup/repo"
 )
 
-var (
-	// A timestamp is 14 digits and never read as a date: gpbackup's own tests use
-	// some that are none.
-	timestamp = regexp.MustCompile(`^[0-9]{14}$`)
-	inName    = regexp.MustCompile(`gpbackup_([0-9]+_)?([0-9]{14})([^0-9]|$)`)
-)
+var inName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`gpbackup_([0-9]+_)?([0-9]{14})([^0-9]|$)`) })
 
-// IsTimestamp reports whether s can be a backup's timestamp.
-func IsTimestamp(s string) bool { return timestamp.MatchString(s) }
+// IsTimestamp reports whether s can be a backup's timestamp: 14 digits, never read as
+// a date, for gpbackup's own tests use some that are none.
+func IsTimestamp(s string) bool { return backups.ValidTimestamp(s) }
 
 // StreamName returns the name of the stream that gpbackup means by a path. The
 // directories are those of some cluster or other, so only the base name and the
@@ -29,7 +27,7 @@ func StreamName(namespace, file string) (repo.Name, error) {
 		return repo.Name{}, usagef("path %q names no file", file)
 	}
 	if n.Group = path.Base(path.Dir(clean)); !IsTimestamp(n.Group) {
-		m := inName.FindStringSubmatch(n.Item)
+		m := inName().FindStringSubmatch(n.Item)
 		if m == nil {
 			return repo.Name{}, usagef("path %s: neither its directory nor its name says which timestamp it belongs to", file)
 		}

@@ -22,6 +22,9 @@ func openLog(c *Config, command string, now time.Time) *slog.Logger {
 	return slog.New(h).With("pid", os.Getpid(), "command", command)
 }
 
+// LogPath returns the file that calls of this day log to, or "" if there is none.
+func (c *Config) LogPath(now time.Time) string { return logPath(c, now) }
+
 // logPath is where to log: where gpbackup logs too, unless another place is named.
 func logPath(c *Config, now time.Time) string {
 	if c.LogFile != "" {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 )
@@ -33,6 +34,8 @@ type Process struct {
 	command        string
 	signals        *signals
 	log            *slog.Logger // of the call; nil before its configuration is known
+	started        time.Time
+	metrics        *metrics.Run // nil: nobody wants any
 }
 
 // NewProcess returns this process, which was started as arg0. It must be called
@@ -41,6 +44,7 @@ func NewProcess(arg0, version string) *Process {
 	p := &Process{
 		Name: filepath.Base(arg0), Version: version,
 		stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, parent: os.Getppid(),
+		started: time.Now(),
 	}
 	KeepDescriptors()
 	return p
@@ -78,17 +82,22 @@ func (p *Process) Run(command string, perform func(context.Context) error) int {
 	})
 	err := p.protect(ctx, perform)
 	if err == nil {
+		p.endMetrics(0)
 		return 0
 	}
 	if sig := p.signals.signal(); sig != 0 {
+		p.endMetrics(128 + int(sig))
 		p.logError(err)
 		DieBy(sig)
 	}
 	var output *repo.OutputError
 	if errors.As(err, &output) && errors.Is(err, unix.EPIPE) {
 		// The reader has what it wanted: the normal end of a filtered restore.
+		p.endMetrics(128 + int(unix.SIGPIPE))
 		DieBy(unix.SIGPIPE)
 	}
+	// Before anybody is told: who waits for this process sees the numbers of it.
+	p.endMetrics(ExitCode(err))
 	// gpbackup_helper takes whatever is on standard error as the end of a restore,
 	// but only looks there after standard output.
 	_ = p.stdout.Close() // already failed
@@ -132,6 +141,7 @@ func (p *Process) configure(path string) (*Config, error) {
 		return nil, usagef("read config %s: %w", path, err)
 	}
 	p.log = openLog(c, p.command, time.Now())
+	p.beginMetrics(c)
 	return c, nil
 }
 

@@ -25,6 +25,7 @@ func (p *Process) ReplicateBackup(ctx context.Context, configPath, timestamp str
 	}
 	defer to.Close()
 	report, err := repo.Copy(ctx, from.Repo, to.Repo, repo.CopyOptions{Namespaces: []string{c.Namespace}, Timestamps: []string{timestamp}})
+	p.countCopy(report)
 	for _, problem := range report.Problems {
 		p.log.Error("not copied", "object", problem.Object, "problem", problem.Problem)
 	}

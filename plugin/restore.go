@@ -52,6 +52,7 @@ func (p *Process) restoreTo(ctx context.Context, configPath, path string, ranges
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", name, err)
 	}
+	p.metrics.Restored(1, uint64(sent))
 	s.log.Info("restored", "stream", name.String(), "bytes", sent)
 	return nil
 }
@@ -72,6 +73,7 @@ func (p *Process) RestoreFile(ctx context.Context, configPath, path string) erro
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", name, err)
 	}
+	p.metrics.Restored(1, m.Length)
 	s.log.Info("restored", "stream", name.String(), "bytes", m.Length)
 	return nil
 }

@@ -214,7 +214,7 @@ func (d *deltaCheck) decode(b *batch, row *manifest.Chunk, base []byte, delta bo
 	var content []byte
 	var err error
 	if row.Encoding == index.Delta && delta {
-		content, b.scratch, err = r.dec.DecodeDelta(r.buffers.get(int(row.Raw)+compress.Slack), b.scratch, payload, base, int(row.Raw))
+		content, _, err = b.apply(base, []*manifest.Chunk{row})
 	} else {
 		content, err = r.dec.Decode(r.buffers.get(int(row.Raw)+compress.Slack), payload, row.Encoding, int(row.Raw))
 	}

@@ -199,8 +199,7 @@ func (c *checker) checkOthers(ctx context.Context, others []storage.Info) error 
 	for _, info := range others {
 		err := twice(ctx, func() error {
 			if name, ok := strings.CutPrefix(info.Key, slotPrefix); ok {
-				_, err := readSlot(ctx, c.r.st, name)
-				return err
+				return checkKeyObject(ctx, c.r.st, name)
 			}
 			for prefix, kind := range kinds {
 				if !strings.HasPrefix(info.Key, prefix) {

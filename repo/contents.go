@@ -25,7 +25,10 @@ type batch struct {
 	t        *manifest.Table
 	payloads map[*manifest.Chunk][]byte
 	read     int64 // bytes
-	scratch  []byte
+
+	composer delta.Composer
+	chain    []*manifest.Chunk
+	deltas   [][]byte // that the composer's pieces are of
 }
 
 // contents returns the contents of chunks of the table, in pool buffers that the
@@ -132,29 +135,56 @@ var errNotLoaded = errors.New("payload was not loaded")
 
 // content decodes a chunk, from the end of its chain of bases on.
 func (b *batch) content(c *manifest.Chunk) ([]byte, error) {
-	var chain []*manifest.Chunk
+	b.chain = b.chain[:0]
 	for ; c != nil; c = b.base(c) {
 		if b.payloads[c] == nil {
 			return nil, errNotLoaded
 		}
-		chain = append(chain, c)
+		b.chain = append(b.chain, c)
 	}
 	r := b.f.r
-	root := chain[len(chain)-1]
+	root := b.chain[len(b.chain)-1]
 	content, err := r.dec.Decode(r.buffers.get(int(root.Raw)+compress.Slack), b.payloads[root], root.Encoding, int(root.Raw))
-	for i := len(chain) - 2; i >= 0 && err == nil; i-- {
-		base := content
-		content, err = b.apply(chain[i], base)
+	for deltas := b.chain[:len(b.chain)-1]; len(deltas) > 0 && err == nil; {
+		base, n := content, 0
+		content, n, err = b.apply(base, deltas)
 		r.buffers.put(base)
+		deltas = deltas[:len(deltas)-n]
 	}
 	return content, decodeError(err)
 }
 
-func (b *batch) apply(c *manifest.Chunk, base []byte) ([]byte, error) {
+// shortPieces is how long the pieces of a content should be on average, in bytes. From
+// there on it takes longer to find pieces than to copy them.
+const shortPieces = 256
+
+// apply makes the next content of a chain, whose deltas come last first, and returns how
+// many deltas it took for that.
+func (b *batch) apply(base []byte, deltas []*manifest.Chunk) (content []byte, n int, err error) {
 	r := b.f.r
-	out, scratch, err := r.dec.DecodeDelta(r.buffers.get(int(c.Raw)+compress.Slack), b.scratch, b.payloads[c], base, int(c.Raw))
-	b.scratch = scratch
-	return out, err
+	b.composer.Start(base)
+	defer func() {
+		for _, d := range b.deltas {
+			r.buffers.put(d)
+		}
+		b.deltas = b.deltas[:0]
+	}()
+	size := 0
+	for n < len(deltas) && (n == 0 || b.composer.Pieces() <= size/shortPieces) {
+		c := deltas[len(deltas)-1-n]
+		payload := b.payloads[c]
+		raw, err := r.dec.Delta(r.buffers.get(compress.DeltaMemory(payload)), payload)
+		if err != nil {
+			return nil, 0, err
+		}
+		b.deltas = append(b.deltas, raw)
+		if err := b.composer.Apply(raw, int(c.Raw)); err != nil {
+			return nil, 0, err
+		}
+		size = int(c.Raw)
+		n++
+	}
+	return b.composer.AppendTo(r.buffers.get(size + compress.Slack)), n, nil
 }
 
 // decodeError says what a payload that does not decode means: it was verified, so
@@ -163,7 +193,7 @@ func decodeError(err error) error {
 	switch {
 	case errors.Is(err, delta.ErrNewer):
 		return fmt.Errorf("%w: %w", ErrNewer, err)
-	case errors.Is(err, compress.ErrDecode):
+	case errors.Is(err, compress.ErrDecode), errors.Is(err, delta.ErrCorrupt):
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err

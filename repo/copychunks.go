@@ -36,7 +36,7 @@ type chunkMover struct {
 	group    *errgroup.Group
 
 	open    *moveRun     // the run that the planner is extending
-	row     int          // of the stream, the planner's
+	offset  int64        // in the stream, the planner's
 	planned recentPlaces // what the planner has chosen to copy; forgets as packer.own does
 }
 
@@ -180,8 +180,8 @@ func (v *chunkMover) plan(ctx context.Context, t *manifest.Table) error {
 	}
 	for i := range t.Rows {
 		row := &t.Rows[i]
-		p := v.lookUp(row, v.row)
-		v.row++
+		p := v.lookUp(row, v.offset)
+		v.offset += int64(row.Raw)
 		if !p.known && !p.again {
 			// Its bases come first, and theirs before them.
 			if err := v.planBase(ctx, t, row); err != nil {
@@ -212,9 +212,9 @@ func (v *chunkMover) planBase(ctx context.Context, t *manifest.Table, row *manif
 }
 
 // lookUp finds a chunk in the target, or among what was planned.
-func (v *chunkMover) lookUp(chunk *manifest.Chunk, position int) movePiece {
+func (v *chunkMover) lookUp(chunk *manifest.Chunk, offset int64) movePiece {
 	p := movePiece{chunk: chunk}
-	if p.at, p.known = v.finder.find(chunk.ID, position); p.known {
+	if p.at, p.known = v.finder.find(chunk.ID, offset); p.known {
 		// Two contents cannot share a name: the entry is wrong.
 		p.known = p.at.raw == chunk.Raw
 	}

@@ -47,22 +47,24 @@ func (c *transfer) count(ctx context.Context, name Name, m *manifest.Manifest) e
 type chunkCount struct {
 	c                                   *transfer
 	finder                              *finder
+	offset                              int64 // in the stream
 	chunks, newChunks, newBytes, stored uint64
 }
 
 func (n *chunkCount) table(t *manifest.Table) error {
 	for i := range t.Rows {
-		n.chunk(t, &t.Rows[i], int(n.chunks))
+		n.chunk(t, &t.Rows[i], n.offset)
+		n.offset += int64(t.Rows[i].Raw)
 		n.chunks++
 	}
 	return nil
 }
 
-func (n *chunkCount) chunk(t *manifest.Table, row *manifest.Chunk, position int) {
+func (n *chunkCount) chunk(t *manifest.Table, row *manifest.Chunk, offset int64) {
 	if !n.c.firstSeen(row.ID) {
 		return
 	}
-	if at, known := n.finder.find(row.ID, position); known && at.raw == row.Raw {
+	if at, known := n.finder.find(row.ID, offset); known && at.raw == row.Raw {
 		return
 	}
 	n.newChunks++

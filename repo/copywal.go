@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,10 +17,12 @@ import (
 const walPrefix = "wal/"
 
 // walKey is the form of the key of a WAL object: namespace, content, epoch, folder, file.
-var walKey = regexp.MustCompile(`^wal/[^/]+/[^/]+/[0-9a-f]{16}/[0-9A-F]{8}(?:[0-9A-F]{8})?/[^/]+$`)
+var walKey = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^wal/[^/]+/[^/]+/[0-9a-f]{16}/[0-9A-F]{8}(?:[0-9A-F]{8})?/[^/]+$`)
+})
 
 // pointKey is the form of the key of a restore point, a document: namespace, name.
-var pointKey = regexp.MustCompile(`^wal/[^/]+/restorepoints/[^/]+$`)
+var pointKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^wal/[^/]+/restorepoints/[^/]+$`) })
 
 // copyWAL copies the WAL archives, object by object: each is complete in itself. The marks
 // of standbys are not copied, for no standby reads from the target.
@@ -28,7 +31,7 @@ func (c *transfer) copyWAL(ctx context.Context) error {
 	epochs := make(map[string]map[string]bool) // of the target, by namespace and content
 	err := c.listWAL(ctx, c.to, func(info storage.Info) {
 		held[info.Key] = true
-		if walKey.MatchString(info.Key) {
+		if walKey().MatchString(info.Key) {
 			archive, epoch := splitWAL(info.Key)
 			if epochs[archive] == nil {
 				epochs[archive] = make(map[string]bool)
@@ -43,9 +46,9 @@ func (c *transfer) copyWAL(ctx context.Context) error {
 	ours := make(map[string]bool) // the source's, by namespace, content and epoch
 	err = c.listWAL(ctx, c.from, func(info storage.Info) {
 		switch {
-		case pointKey.MatchString(info.Key):
+		case pointKey().MatchString(info.Key):
 			points = append(points, info)
-		case walKey.MatchString(info.Key):
+		case walKey().MatchString(info.Key):
 			files = append(files, info)
 			archive, epoch := splitWAL(info.Key)
 			ours[archive+"/"+epoch] = true
@@ -144,7 +147,7 @@ const maxWALObject = 1<<30 + 1<<20
 
 // copyWALObject copies one object, or finds that it is there.
 func (c *transfer) copyWALObject(ctx context.Context, info storage.Info, there bool) error {
-	point := pointKey.MatchString(info.Key)
+	point := pointKey().MatchString(info.Key)
 	weight := min(max(info.Size, 1), copyContent)
 	if err := c.window.Acquire(ctx, weight); err != nil {
 		return err

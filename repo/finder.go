@@ -66,13 +66,13 @@ func (f *finder) openView() error {
 func (f *finder) close() { _ = f.view.Close() } // read-only
 
 // find returns where a chunk is that may be referenced: in packs, its own and its
-// bases', that are not condemned. position is the chunk's in the stream.
-func (f *finder) find(id digest.ID, position int) (place, bool) {
+// bases', that are not condemned. offset is the chunk's in the stream, or -1.
+func (f *finder) find(id digest.ID, offset int64) (place, bool) {
 	if f.gc.lost[id] {
 		return place{}, false
 	}
 	if f.prev != nil {
-		if t, c := f.prev.find(id, position); c != nil && f.usableRow(t, c) {
+		if t, c := f.prev.find(id, offset); c != nil && f.usableRow(t, c) {
 			return placeOf(t, c, f.packs), true
 		}
 	}

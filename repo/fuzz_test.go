@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -173,6 +174,25 @@ func FuzzSlot(f *testing.F) {
 	})
 }
 
+func FuzzKeySet(f *testing.F) {
+	f.Add([]byte(`{"revision":2,"id":"ab","epoch":2,"slots":[{"name":"file-00","epochs":[1,2],"kind":"key file","nonce":"AAAAAAAAAAAAAAAA","ring":"AA=="}]}`))
+	f.Add([]byte(`{"revision":2,"id":"ab","epoch":1,"slots":[{"name":"password-00"}]}`))
+	f.Add([]byte(`{"revision":3}`))
+	cred := &credential{key: [32]byte{1}}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		set, err := parseKeySet("set-2-ab.copy", slotObject(body))
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Errorf("error wraps no sentinel: %v", err)
+			}
+			return
+		}
+		if _, _, err := set.open(digest.ID{1}, cred); !errors.Is(err, ErrWrongKey) && !errors.Is(err, ErrDamaged) {
+			t.Errorf("open: %v", err)
+		}
+	})
+}
+
 // TestHostileKDF: a slot cannot make its reader take all memory or time.
 func TestHostileKDF(t *testing.T) {
 	salt := make([]byte, 16)
@@ -204,7 +224,11 @@ func TestSlotsBindTheirPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	repo := digest.ID{1}
-	name, object, err := newSlot(ctx, repo, ring, Secret{KeyFile: key}, time.Unix(0, 0))
+	name, made, err := newSlot(repo, ring, &credential{key: material}, "key file", time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := encodeKeyObject(made)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +261,29 @@ func TestSlotsBindTheirPlace(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+// checkpointForm is what docs/format.md says of a checkpoint's key.
+var checkpointForm = regexp.MustCompile(`\.part-[0-9a-f]{16}-[0-9]+$`)
+
+// Only what has the form is a checkpoint's, and all of it.
+func FuzzCheckpointSuffix(f *testing.F) {
+	const ending = ".part-0123456789abcdef-0"
+	for _, s := range []string{
+		"", "x", "x" + ending, ending + ending, ending + "x", "x.part-0123456789abcdeF-0", "x.part-0123456789abcdef-",
+		"x.part-0123456789abcdef0-1", ".part-0123456789abcdef-1.part-", "x.part-0123456789abcde--1", "x.part-0123456789abcdef-1a", ending + "\n",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		want := -1
+		if loc := checkpointForm.FindStringIndex(s); loc != nil {
+			want = loc[0]
+		}
+		if got := checkpointSuffix(s); got != want {
+			t.Errorf("%q: the ending begins at %d, not %d", s, want, got)
+		}
+	})
+}
+
 func FuzzEscape(f *testing.F) {
 	for _, s := range []string{"", ".", "..", "gpbackup_0_20261121000000_16384.gz", "a/b", "é", "%41", "x.part-0123456789abcdef-0", "\xff\x00"} {
 		f.Add(s)
@@ -249,7 +296,7 @@ func FuzzEscape(f *testing.F) {
 		if s != "" && storage.CheckKey(e) != nil {
 			t.Errorf("%q is stored as %q, which is no key", s, e)
 		}
-		if checkpointSuffix.MatchString(e) {
+		if checkpointForm.MatchString(e) {
 			t.Errorf("%q is stored as %q, which looks like a checkpoint", s, e)
 		}
 	})
@@ -277,7 +324,7 @@ func FuzzParseKey(f *testing.F) {
 			return
 		}
 		rest, ok := strings.CutPrefix(key, n.Key())
-		if !ok || checkpoint != (rest != "") || checkpoint && checkpointSuffix.FindString(rest) != rest {
+		if !ok || checkpoint != (rest != "") || checkpoint && checkpointForm.FindString(rest) != rest {
 			t.Errorf("%q is read as %+v, %v, which is stored as %q", key, n, checkpoint, n.Key())
 		}
 	})

@@ -36,24 +36,40 @@ func goldenText(seed uint64, n int) []byte {
 	return out[:n]
 }
 
+// rotateGolden leaves a key that opens both epochs, a password that does, and a key
+// that opens the first only.
+func rotateGolden(t *testing.T, r *Repo) {
+	t.Helper()
+	now := time.Unix(1795000000, 0)
+	password := Secret{Password: goldenPassword}
+	for _, s := range []Secret{password, {KeyFile: testKeyFile(t)}} {
+		if _, _, err := r.AddKey(ctx, s, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := r.RotateKeys(ctx, RotateOptions{Also: []Secret{password}, Others: KeepOthers, Now: now}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func writeGolden(t *testing.T, variant string) {
 	t.Helper()
 	dir := filepath.Join(goldenDir, variant)
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if variant == "keyfile" {
+	if variant == "keyfile" || variant == "rotated" {
 		if err := CreateKeyFile(filepath.Join(dir, "key")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	st := mem.New()
-	r := newTestRepo(t, st, goldenSecret(t, variant, dir), Options{Limits: goldenLimits, Version: "golden"})
+	r := newTestRepo(t, st, goldenSecret(t, variant, dir), Options{Limits: goldenLimits, Version: "golden", Delta: DeltaOff})
 	origin := manifest.Origin{Host: "seg1.example", Path: "/data/primary/gpseg0/backups", Time: time.Unix(1795000000, 0).UTC()}
 	long := goldenText(3, 300<<10)
 	small := randomText(4, 8<<10)
 	var file goldenFile
-	for _, s := range []struct {
+	for i, s := range []struct {
 		name     Name
 		data     []byte
 		wrapping manifest.Wrapping
@@ -68,6 +84,9 @@ func writeGolden(t *testing.T, variant string) {
 		{Name{Named, "default", "notes/today", "1"}, goldenText(6, 40<<10), manifest.Plain, 0},
 		{Name{Base, "default", "-1", "20261121T000000Z"}, goldenText(7, 900), manifest.Plain, 0},
 	} {
+		if variant == "rotated" && i == 3 {
+			rotateGolden(t, r)
+		}
 		put(t, r, s.name, s.data, WriteOptions{
 			Origin: origin, Wrapping: func() (manifest.Wrapping, uint64) { return s.wrapping, s.tail },
 		})
@@ -137,7 +156,7 @@ func breakOff(t *testing.T, st *mem.Store, r *Repo, name Name, data []byte, o Wr
 	var put atomic.Bool
 	st.SetHook(func(op, key string) mem.Fault {
 		switch {
-		case op == "put" && checkpointSuffix.MatchString(key):
+		case op == "put" && checkpointSuffix(key) >= 0:
 			put.Store(true)
 		case op == "list" && put.Load(): // the look that follows
 			once.Do(func() { close(published) })

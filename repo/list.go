@@ -109,9 +109,11 @@ func (r *Repo) items(ctx context.Context, prefix string) ([]Item, error) {
 		return nil, fmt.Errorf("list %s: %w", prefix, err)
 	}
 	out := make([]Item, 0, len(found))
-	for _, item := range found {
+	keys := make(map[Name]string, len(found)) // to make them takes longer than to compare them
+	for name, item := range found {
 		out = append(out, *item)
+		keys[name] = name.Key()
 	}
-	slices.SortFunc(out, func(a, b Item) int { return strings.Compare(a.Name.Key(), b.Name.Key()) })
+	slices.SortFunc(out, func(a, b Item) int { return strings.Compare(keys[a.Name], keys[b.Name]) })
 	return out, nil
 }

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -88,12 +87,35 @@ func (n Name) root() string {
 
 func (n Name) tombstoneKey() string { return tombstonePrefix + n.root() }
 
-// checkpointSuffix ends the key of a checkpoint, which no stream's key does: see
-// escape.
-var checkpointSuffix = regexp.MustCompile(`\.part-[0-9a-f]{16}-[0-9]+$`)
+// checkpointPart begins what the key of a checkpoint ends with, and no stream's key
+// does: see escape. Sixteen hexadecimal digits, "-" and a number follow.
+const checkpointPart = ".part-"
 
 func checkpointKey(key, attempt string, n int) string {
-	return key + ".part-" + attempt + "-" + strconv.Itoa(n)
+	return key + checkpointPart + attempt + "-" + strconv.Itoa(n)
+}
+
+// checkpointSuffix returns where the ending of a checkpoint's key begins in s, -1 if s
+// has none. Every process asks, so it is no regular expression: to compile one takes
+// longer than all of the rest of this file.
+func checkpointSuffix(s string) int {
+	const attempt = 16
+	at := strings.LastIndex(s, checkpointPart)
+	if at < 0 {
+		return -1
+	}
+	rest := s[at+len(checkpointPart):]
+	if len(rest) < attempt+2 || rest[attempt] != '-' {
+		return -1
+	}
+	for i := range len(rest) {
+		c := rest[i]
+		digit := '0' <= c && c <= '9' || i < attempt && 'a' <= c && c <= 'f'
+		if !digit && i != attempt {
+			return -1
+		}
+	}
+	return at
 }
 
 // parseKey returns the name of the stream whose manifest lies under key, and
@@ -104,9 +126,9 @@ func parseKey(key string) (n Name, checkpoint bool, err error) {
 	if !ok || len(parts) != 4 {
 		return Name{}, false, fmt.Errorf("key %s is not a manifest's", key)
 	}
-	if loc := checkpointSuffix.FindStringIndex(parts[3]); loc != nil {
+	if at := checkpointSuffix(parts[3]); at >= 0 {
 		checkpoint = true
-		parts[3] = parts[3][:loc[0]]
+		parts[3] = parts[3][:at]
 	}
 	n.Class = Class(parts[0])
 	for i, dst := range []*string{&n.Namespace, &n.Group, &n.Item} {
@@ -121,11 +143,11 @@ func parseKey(key string) (n Name, checkpoint bool, err error) {
 // checkpoint's key has the dot of that ending encoded too.
 func escape(s string) string {
 	var b strings.Builder
-	suffix := checkpointSuffix.FindStringIndex(s)
+	suffix := checkpointSuffix(s)
 	for i := range len(s) {
 		c := s[i]
 		plain := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-'
-		if s == "." || s == ".." || suffix != nil && i == suffix[0] {
+		if s == "." || s == ".." || i == suffix {
 			plain = false
 		}
 		if plain {

@@ -29,7 +29,7 @@ func (r *Repo) MeanChunk() int64 { return int64(r.config.Chunks.Min) + 1<<r.conf
 // OpenReads returns what Open is going to ask the storage for, as far as that is known
 // beforehand: keys of objects, and prefixes of listings. Who has to wait for each answer
 // can ask for all of them at once.
-func OpenReads(operation string, secret Secret) (keys, prefixes []string) {
+func OpenReads(secret Secret) (keys, prefixes []string) {
 	keys = []string{configKey}
 	if secret.IsZero() {
 		keys = append(keys, slotPrefix+plainSlot)
@@ -38,5 +38,5 @@ func OpenReads(operation string, secret Secret) (keys, prefixes []string) {
 			keys = append(keys, slotPrefix+keyFileSlot(key))
 		}
 	}
-	return keys, []string{"features/" + operation + "/"}
+	return keys, []string{featurePrefix}
 }

@@ -36,6 +36,7 @@ type opening struct {
 	storage.Storage
 	path string // of the file; "": none
 	kept keptOpening
+	file bool // kept came from the file; else it is of this process
 	used bool // something came from the file
 	new  bool // something came from the storage
 }
@@ -77,7 +78,7 @@ func newOpening(st storage.Storage, o Options, now time.Time, log *slog.Logger) 
 	case err != nil:
 		log.Warn("what was read to open the repository cannot be used again", "file", p.path, "error", err)
 	case age >= 0 && age < openingAge && kept.Objects != nil && kept.Children != nil:
-		p.kept = kept
+		p.kept, p.file = kept, true
 	}
 	return p
 }
@@ -85,13 +86,13 @@ func newOpening(st storage.Storage, o Options, now time.Time, log *slog.Logger) 
 // forget drops what the file had.
 func (p *opening) forget() {
 	p.kept = keptOpening{Objects: make(map[string][]byte), Children: make(map[string][]storage.Child)}
-	p.used = false
+	p.file, p.used = false, false
 }
 
-// Get answers from the file, else from the storage.
+// Get answers with what the file has or was read before, else from the storage.
 func (p *opening) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
 	if object, ok := p.kept.Objects[key]; ok {
-		p.used = true
+		p.used = p.file
 		return bytes.Clone(object), nil
 	}
 	object, err := p.Storage.Get(ctx, key, limit)
@@ -105,7 +106,7 @@ func (p *opening) Get(ctx context.Context, key string, limit int64) ([]byte, err
 // Children likewise.
 func (p *opening) Children(ctx context.Context, prefix string) ([]storage.Child, error) {
 	if children, ok := p.kept.Children[prefix]; ok {
-		p.used = true
+		p.used = p.file
 		return children, nil
 	}
 	children, err := p.Storage.Children(ctx, prefix)

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// blocksInFlight bounds the blocks that a stream is read into.
-	blocksInFlight = 4
+	// blocksInFlight bounds the blocks that a stream is read into; there is one more for
+	// each core.
+	blocksInFlight = 3
 	// chunksInFlight bounds the chunks between the cutter and the packer.
 	chunksInFlight = 32
 )
@@ -25,7 +26,7 @@ type job struct {
 	chunking.Chunk
 	raw   uint32
 	start int64         // offset in the stream
-	done  chan struct{} // closed when a worker is through with it
+	done  chan struct{} // has a token when a worker is through with it
 	known bool          // place says where the chunk is stored
 	place place
 	own   *encoded // else: what to store; shared by equal chunks
@@ -55,6 +56,7 @@ type pipeline struct {
 	finder  *finder
 	similar *similar
 	out     *packer
+	jobs    sync.Pool
 	pending sync.Map // digest.ID → *encoded: being encoded, not packed yet
 	mu      sync.Mutex
 }
@@ -116,25 +118,34 @@ func (w *writer) openPrevious(ctx context.Context) *previous {
 }
 
 func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) error {
-	pool := chunking.NewPool(p.ctx, blocksInFlight, int(p.w.r.config.Chunks.Max))
+	pool := chunking.NewPool(p.ctx, blocksInFlight+p.w.r.opts.Concurrency, int(p.w.r.config.Chunks.Max))
 	var predictor chunking.Predictor
 	if prev != nil {
 		predictor = prev
 	}
 	cutter := chunking.NewCutter(src, p.w.r.cuts(), pool, predictor, p.w.r.keys.Namer())
 	cutter.BreakAt(p.w.o.Breaks)
+	// While a chunk waits for a worker, what is left of the processors is the workers'.
+	cutter.Help(p.w.r.opts.Concurrency-1, func() bool { return len(work) == 0 })
 	defer cutter.Close()
 	var total int64
+	var chunks, predicted int
 	for {
 		chunk, err := cutter.Next()
 		if err == io.EOF { //nolint:errorlint // an error of the source may wrap io.EOF, and is no end
+			p.w.r.log.Debug("stream is cut", "chunks", chunks, "predicted", predicted)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		j := &job{Chunk: chunk, raw: uint32(len(chunk.Data)), start: total, done: make(chan struct{})}
+		j := p.newJob()
+		j.Chunk, j.raw, j.start = chunk, uint32(len(chunk.Data)), total
 		total += int64(len(chunk.Data))
+		chunks++
+		if chunk.Named {
+			predicted++
+		}
 		if p.w.o.Progress != nil {
 			p.w.o.Progress(total)
 		}
@@ -148,6 +159,14 @@ func (p *pipeline) cut(src io.Reader, prev *previous, work, order chan<- *job) e
 	}
 }
 
+// newJob returns a job that the packer is through with, or a new one.
+func (p *pipeline) newJob() *job {
+	if j, ok := p.jobs.Get().(*job); ok {
+		return j
+	}
+	return &job{done: make(chan struct{}, 1)}
+}
+
 func (p *pipeline) worker(work <-chan *job) {
 	d := &deltaWorker{namer: p.w.r.keys.Namer()}
 	for {
@@ -158,7 +177,7 @@ func (p *pipeline) worker(work <-chan *job) {
 			}
 			p.process(j, d)
 			j.Release()
-			close(j.done)
+			j.done <- struct{}{}
 		case <-p.ctx.Done():
 			return
 		}
@@ -170,7 +189,7 @@ func (p *pipeline) process(j *job, d *deltaWorker) {
 	if !j.Named {
 		j.ID = d.namer.Sum(j.Data)
 	}
-	if j.place, j.known = p.finder.find(j.ID, j.Position); j.known {
+	if j.place, j.known = p.finder.find(j.ID, j.start); j.known {
 		if j.place.raw == j.raw {
 			return
 		}
@@ -220,6 +239,8 @@ func (p *pipeline) pack(order <-chan *job) (*manifest.Manifest, error) {
 			if err := p.packJob(j); err != nil {
 				return nil, err
 			}
+			*j = job{done: j.done}
+			p.jobs.Put(j)
 			if first {
 				timer.Reset(p.w.r.opts.Limits.CheckpointTime)
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo/manifest"
@@ -23,16 +22,11 @@ type previous struct {
 
 	mu    sync.Mutex
 	parts map[int]*part
-	order []int // of loading, oldest first
+	order []int // of their last use, oldest first
 	byID  map[digest.ID]rowRef
 
-	// sync is the last position at which this stream was found to run along the
-	// previous one: cut position in the high half, row number in the low.
-	sync   atomic.Pointer[alignment]
-	failed atomic.Int64 // positions up to this one gave a wrong prediction
+	along along // guarded by mu, too
 }
-
-type alignment struct{ position, row int }
 
 // part is one leaf list, or the tail of the manifest.
 type part struct {
@@ -62,8 +56,7 @@ func (r *Repo) newPrevious(ctx context.Context, m *manifest.Manifest) *previous 
 	}
 	p.starts = append(p.starts, n, n+len(m.Table.Rows))
 	p.begins = append(p.begins, offset)
-	p.failed.Store(-1)
-	p.sync.Store(&alignment{})
+	p.along.failed = -1
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.load(0)
@@ -77,6 +70,9 @@ func (p *previous) load(n int) *part {
 		return nil
 	}
 	if have, ok := p.parts[n]; ok {
+		if at := slices.Index(p.order, n); at < len(p.order)-1 {
+			p.order = append(slices.Delete(p.order, at, at+1), n)
+		}
 		return have
 	}
 	var t *manifest.Table
@@ -119,28 +115,60 @@ func (p *previous) drop(n int) {
 	delete(p.parts, n)
 }
 
-// find returns the row of a chunk that is near where hits were last found, and
-// takes note that the stream at the given position runs along there.
-func (p *previous) find(id digest.ID, position int) (*manifest.Table, *manifest.Chunk) {
+// find returns the row of a chunk that is near where hits were last found, and takes note
+// that the stream at the given offset runs along there; -1 is an offset to learn nothing
+// from.
+func (p *previous) find(id digest.ID, offset int64) (*manifest.Table, *manifest.Chunk) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	there := offset - p.along.drift
+	// Of equal chunks the one at this place is meant.
+	if n, row := p.rowAt(there); n != nil && n.begins[row] == there && n.table.Rows[row].ID == id {
+		p.along.hit(offset, p.along.drift)
+		return n.table, &n.table.Rows[row]
+	}
 	ref, ok := p.byID[id]
 	if !ok {
-		// The stream may have moved on without a hit: look where it would be.
-		a := p.sync.Load()
-		p.load(p.partOf(a.row + position - a.position))
+		// The stream may have moved on without a hit: look where it would be. Or something
+		// came, and what was behind the last hit is still to come, or went.
+		for _, n := range [2]int{p.partOf(p.along.offset - p.along.drift), p.partOf(there)} {
+			p.load(n)
+			p.load(n + 1)
+		}
 		if ref, ok = p.byID[id]; !ok {
 			return nil, nil
 		}
 	}
-	t := p.parts[ref.part].table
-	if a := p.sync.Load(); position > a.position || position == 0 {
-		p.sync.Store(&alignment{position, p.starts[ref.part] + int(ref.row)})
-	}
-	if int(ref.row) > len(t.Rows)/2 {
+	part := p.parts[ref.part]
+	p.along.hit(offset, offset-part.begins[ref.row])
+	if int(ref.row) > len(part.begins)/2 {
 		p.load(ref.part + 1)
 	}
-	return t, &t.Rows[ref.row]
+	return part.table, &part.table.Rows[ref.row]
+}
+
+// partOf returns the number of the part that holds the byte at the offset, of the first or
+// of the last if none does.
+func (p *previous) partOf(offset int64) int {
+	n, found := slices.BinarySearch(p.begins, offset)
+	if !found {
+		n--
+	}
+	return max(n, 0)
+}
+
+// rowAt returns the row that holds the byte at the offset; nil if none does.
+func (p *previous) rowAt(offset int64) (*part, int) {
+	n := p.partOf(offset)
+	part := p.load(n)
+	row, found := slices.BinarySearch(part.begins, offset)
+	if !found {
+		row--
+	}
+	if row < 0 || offset >= part.begins[row]+int64(part.table.Rows[row].Raw) {
+		return nil, 0
+	}
+	return part, row
 }
 
 // overlapping returns the row whose bytes lay where length bytes from offset on
@@ -173,45 +201,3 @@ func (p *previous) overlapping(offset, length int64) (*manifest.Table, int, int6
 	}
 	return part.table, row, part.begins[row]
 }
-
-// partOf returns the part that holds the row of that number, or -1.
-func (p *previous) partOf(row int) int {
-	if row < 0 || row >= p.starts[len(p.starts)-1] {
-		return -1
-	}
-	lo, hi := 0, len(p.starts)-1
-	for hi-lo > 1 {
-		if mid := (lo + hi) / 2; p.starts[mid] <= row {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return lo
-}
-
-// Predict returns the chunk that the previous stream had where this one is now,
-// if both ran alike up to here as far as is known.
-func (p *previous) Predict(position int) (id digest.ID, length int, final bool) {
-	a := p.sync.Load()
-	if position < a.position || int64(a.position) <= p.failed.Load() && position > 0 {
-		return digest.ID{}, 0, false
-	}
-	row := a.row + position - a.position
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := p.partOf(row)
-	if n < 0 {
-		return digest.ID{}, 0, false
-	}
-	t := p.load(n).table
-	k := row - p.starts[n]
-	if k >= len(t.Rows) {
-		return digest.ID{}, 0, false
-	}
-	return t.Rows[k].ID, int(t.Rows[k].Raw), row == p.starts[len(p.starts)-1]-1
-}
-
-// Missed stops predictions until a hit beyond the position shows where the
-// streams run together again.
-func (p *previous) Missed(position int) { p.failed.Store(int64(position)) }

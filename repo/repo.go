@@ -85,6 +85,7 @@ type Repo struct {
 	st     storage.Storage
 	config *Config
 	keys   *seal.Keys
+	cred   *credential  // nil: no encryption
 	cache  *index.Cache // nil: none
 
 	cacheDir string // this user's own; empty: none
@@ -93,7 +94,8 @@ type Repo struct {
 	enc      *compress.Encoder
 	dec      *compress.Decoder
 	buffers  buffers
-	broken   broken // rules left out, by tests
+	broken   broken                                           // rules left out, by tests
+	pause    func(ctx context.Context, d time.Duration) error // in the place of a timer, by tests
 
 	mu           sync.Mutex
 	lists        map[string]*gcList // condemned and lost lists already read; they are write-once
@@ -141,7 +143,7 @@ func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, erro
 		c.Encryption = encryptionNone
 	}
 	c.IDHex = c.ID.String()
-	name, object, err := newSlot(ctx, c.ID, ring, o.Secret, c.Created)
+	name, object, err := firstSlot(ctx, c, ring, o.Secret)
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +162,22 @@ func Init(ctx context.Context, st storage.Storage, o InitOptions) (*Config, erro
 		return nil, fmt.Errorf("init repository: %w", err)
 	}
 	return c, nil
+}
+
+// firstSlot returns the name and the object of the slot that Init puts.
+func firstSlot(ctx context.Context, c *Config, ring *seal.Ring, secret Secret) (string, []byte, error) {
+	name, s := plainSlot, plainRing(ring, c.Created)
+	if !secret.IsZero() {
+		cred, err := secret.credential(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		if name, s, err = newSlot(c.ID, ring, &cred, secret.slotKind(), c.Created); err != nil {
+			return "", nil, err
+		}
+	}
+	object, err := encodeKeyObject(s)
+	return name, object, err
 }
 
 // chunker returns where the new repository cuts, its key ring, and how long its
@@ -208,14 +226,7 @@ func putConfig(ctx context.Context, st storage.Storage, c *Config, object []byte
 		return nil
 	}
 	if pause == nil {
-		pause = func(ctx context.Context, d time.Duration) error {
-			select {
-			case <-time.After(d):
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
+		pause = wait
 	}
 	if err := pause(ctx, settleTime); err != nil {
 		return err
@@ -225,6 +236,23 @@ func putConfig(ctx context.Context, st storage.Storage, c *Config, object []byte
 		err = fmt.Errorf("%w: somebody else made a repository there at the same moment", ErrUsage)
 	}
 	return err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// settle waits until whoever put the same name at the same moment is done with that.
+func (r *Repo) settle(ctx context.Context) error {
+	if r.pause != nil {
+		return r.pause(ctx, settleTime)
+	}
+	return wait(ctx, settleTime)
 }
 
 // Open opens the repository for the given operation: "read", "write" or "gc".
@@ -245,13 +273,17 @@ func Open(ctx context.Context, st storage.Storage, operation string, o Options) 
 	r := &Repo{st: st, opts: o, log: o.Log, lists: make(map[string]*gcList)}
 	from := newOpening(st, o, time.Now(), o.Log)
 	err := r.open(ctx, from, operation)
-	if err != nil && from.used && ctx.Err() == nil {
-		// What this host remembers is out of date, or damaged, or not ours.
+	for attempt := 0; attempt < 5 && (from.used || errors.Is(err, errMoved)) && err != nil && ctx.Err() == nil; attempt++ {
+		// What this host remembers is out of date, or damaged, or not ours; or what was
+		// listed a moment ago is gone.
 		from.forget()
 		err = r.open(ctx, from, operation)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if r.config.Encrypted() {
+		r.keys.AskForNewer(func() (*seal.Ring, error) { return r.newerRing(ctx, operation) })
 	}
 	if err := from.keep(time.Now()); err != nil {
 		o.Log.Warn("what was read to open the repository will be read again", "error", err)
@@ -292,11 +324,11 @@ func (r *Repo) open(ctx context.Context, st *opening, operation string) error {
 	if r.config, err = parseConfig(object); err != nil {
 		return fmt.Errorf("open repository: %s: config: %w", st.Location(), err)
 	}
-	ring, err := openRing(ctx, st, r.config, r.opts.Secret)
+	found, err := r.openKeys(ctx, st, operation)
 	if err != nil {
 		return fmt.Errorf("open repository: %s: %w", st.Location(), err)
 	}
-	r.keys = seal.NewKeys(r.config.ID, ring, r.config.Encrypted())
+	r.keys = seal.NewKeys(r.config.ID, found.ring, r.config.Encrypted())
 	if err := authenticate(object, r.keys); err != nil {
 		return fmt.Errorf("open repository: %s: %w", st.Location(), err)
 	}
@@ -325,7 +357,7 @@ func (r *Repo) Close() error { return r.st.Close() }
 
 // knownFeatures are what a later version may have added to a repository and this
 // one understands, by operation.
-var knownFeatures = map[string][]string{"read": {}, "write": {}, "gc": {}}
+var knownFeatures = map[string][]string{"read": {}, "write": {keySetFeature}, "gc": {keySetFeature}}
 
 // checkFeatures refuses the operation when the repository uses a feature that
 // whoever performs it must know.
@@ -336,11 +368,11 @@ func checkFeatures(ctx context.Context, st storage.Storage, operation string) er
 	}
 	// First whether there are features at all, which is the same for all operations:
 	// there hardly ever are, and then it is all that has to be asked.
-	operations, err := st.Children(ctx, "features/")
+	operations, err := st.Children(ctx, featurePrefix)
 	if err != nil || !slices.ContainsFunc(operations, func(c storage.Child) bool { return c.Name == operation }) {
 		return err
 	}
-	children, err := st.Children(ctx, "features/"+operation+"/")
+	children, err := st.Children(ctx, featurePrefix+operation+"/")
 	if err != nil {
 		return err
 	}

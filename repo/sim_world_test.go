@@ -113,9 +113,9 @@ func (s *scenario) prepare(t *testing.T) {
 		}
 		config := *template.config
 		config.Chunks = Chunks{Min: simChunk, Max: simChunk, Bits: 1}
-		// Shared by all runs, and made outside of them: what a run makes dies with it.
-		// Enough of both that nobody waits for one.
-		enc, err := compress.NewEncoder(compress.Fastest, 4)
+		// Shared by all runs, and made outside of them: what a run makes dies with it. So
+		// there is one encoder, for a second is made when it is needed.
+		enc, err := compress.NewEncoder(compress.Fastest, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

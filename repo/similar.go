@@ -12,6 +12,7 @@ import (
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/pack"
+	"github.com/gpdedup/gpdedup/repo/spelling"
 )
 
 // DeltaMode says whether new chunks are compared with similar ones.
@@ -32,7 +33,8 @@ func ParseDeltaMode(s string) (DeltaMode, error) {
 	case DeltaAuto, DeltaOn, DeltaOff:
 		return m, nil
 	}
-	return "", fmt.Errorf("%w: unknown delta mode %q: want auto, on or off", ErrUsage, s)
+	return "", fmt.Errorf("%w: unknown delta mode %q: want auto, on or off%s", ErrUsage, s,
+		spelling.DidYouMean(s, []string{string(DeltaAuto), string(DeltaOn), string(DeltaOff)}))
 }
 
 // similar finds bases for the new chunks of one stream: the chunk that the previous

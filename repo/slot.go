@@ -1,14 +1,12 @@
 package repo
 
 import (
-	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -91,33 +89,25 @@ func wrapCipher(repo digest.ID, name string, secret []byte) (cipher.AEAD, []byte
 	return aead, append(repo[:], name...), nil
 }
 
-// newSlot wraps ring with secret and returns the slot's name and object.
-func newSlot(ctx context.Context, repo digest.ID, ring *seal.Ring, secret Secret, now time.Time) (string, []byte, error) {
-	s := slot{Kind: "plain", Created: now}
-	var name string
-	var material []byte
-	switch {
-	case secret.IsZero():
-		s.Ring = ring.Marshal()
-		return encodeSlot(plainSlot, &s)
-	case secret.KeyFile != "":
-		key, err := readKeyFile(secret.KeyFile)
-		if err != nil {
-			return "", nil, err
-		}
-		s.Kind, name, material = "key file", keyFileSlot(key), key[:]
-	default:
-		password, err := secret.password(ctx)
-		if err != nil {
-			return "", nil, err
-		}
+// plainRing is the slot of a repository without encryption.
+func plainRing(ring *seal.Ring, now time.Time) *slot {
+	return &slot{Kind: "plain", Created: now, Ring: ring.Marshal()}
+}
+
+// newSlot wraps ring for whoever has the credential and returns the slot's name, too.
+// kind is for people.
+func newSlot(repo digest.ID, ring *seal.Ring, cred *credential, kind string, now time.Time) (string, *slot, error) {
+	s := &slot{Kind: kind, Created: now}
+	name, material := cred.slotName(), cred.key[:]
+	if cred.isPassword() {
+		var err error
 		if s.KDF, err = newKDF(); err != nil {
 			return "", nil, err
 		}
-		if material, err = s.KDF.key(password); err != nil {
+		if material, err = s.KDF.key(cred.password); err != nil {
 			return "", nil, err
 		}
-		s.Kind, name = "password", passPrefix+hex.EncodeToString(s.KDF.Salt)
+		name = passPrefix + hex.EncodeToString(s.KDF.Salt)
 	}
 	aead, bind, err := wrapCipher(repo, name, material)
 	if err != nil {
@@ -128,18 +118,37 @@ func newSlot(ctx context.Context, repo digest.ID, ring *seal.Ring, secret Secret
 		return "", nil, fmt.Errorf("make nonce: %w", err)
 	}
 	s.Ring = aead.Seal(nil, s.Nonce, ring.Marshal(), bind)
-	return encodeSlot(name, &s)
+	return name, s, nil
 }
 
-func encodeSlot(name string, s *slot) (string, []byte, error) {
-	body, err := json.MarshalIndent(s, "", "  ")
+// encodeKeyObject returns the object that holds v: a slot, or a set of them.
+func encodeKeyObject(v any) ([]byte, error) {
+	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		return "", nil, fmt.Errorf("encode key slot: %w", err)
+		return nil, fmt.Errorf("encode key slot: %w", err)
 	}
 	h := seal.PlainHeader(seal.Slot)
 	object := append(h[:], body...)
 	sum := digest.Sum(object) // against accidents; the wrapping is what authenticates
-	return name, append(object, sum[:]...), nil
+	if object = append(object, sum[:]...); len(object) > slotLimit {
+		return nil, fmt.Errorf("encode key slots: %w: they take %d bytes of %d", ErrUsage, len(object), slotLimit)
+	}
+	return object, nil
+}
+
+// decodeKeyObject reads what encodeKeyObject made.
+func decodeKeyObject(name string, object []byte, v any) error {
+	if _, err := seal.ParseHeader(seal.Slot, object); err != nil {
+		return fmt.Errorf("key slot %s: %w", name, err)
+	}
+	n := len(object) - digest.Size
+	if n < seal.HeaderSize || digest.Sum(object[:n]) != digest.ID(object[n:]) {
+		return fmt.Errorf("key slot %s: %w: wrong checksum", name, ErrDamaged)
+	}
+	if err := json.Unmarshal(object[seal.HeaderSize:n], v); err != nil {
+		return fmt.Errorf("key slot %s: %w: %w", name, ErrDamaged, err)
+	}
+	return nil
 }
 
 func readSlot(ctx context.Context, st storage.Storage, name string) (*slot, error) {
@@ -147,18 +156,37 @@ func readSlot(ctx context.Context, st storage.Storage, name string) (*slot, erro
 	if err != nil {
 		return nil, err
 	}
-	if _, err := seal.ParseHeader(seal.Slot, object); err != nil {
-		return nil, fmt.Errorf("key slot %s: %w", name, err)
-	}
-	n := len(object) - digest.Size
-	if n < seal.HeaderSize || digest.Sum(object[:n]) != digest.ID(object[n:]) {
-		return nil, fmt.Errorf("key slot %s: %w: wrong checksum", name, ErrDamaged)
-	}
 	s := &slot{}
-	if err := json.Unmarshal(object[seal.HeaderSize:n], s); err != nil {
-		return nil, fmt.Errorf("key slot %s: %w: %w", name, ErrDamaged, err)
+	if err := decodeKeyObject(name, object, s); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// material is what opens the slot, as far as the credential has it.
+func (s *slot) material(name string, cred *credential) ([]byte, error) {
+	switch {
+	case cred.isPassword() != strings.HasPrefix(name, passPrefix), !cred.isPassword() && name != cred.slotName():
+		return nil, ErrWrongKey
+	case !cred.isPassword():
+		return cred.key[:], nil
+	case s.KDF == nil:
+		return nil, fmt.Errorf("key slot %s: %w: no parameters for its password", name, ErrDamaged)
+	}
+	material, err := s.KDF.key(cred.password)
+	if err != nil {
+		return nil, fmt.Errorf("key slot %s: %w", name, err)
+	}
+	return material, nil
+}
+
+// open returns the ring of the slot, or ErrWrongKey.
+func (s *slot) open(repo digest.ID, name string, cred *credential) (*seal.Ring, error) {
+	material, err := s.material(name, cred)
+	if err != nil {
+		return nil, err
+	}
+	return s.unwrap(repo, name, material)
 }
 
 // unwrap opens the slot's ring with material, or returns ErrWrongKey.
@@ -175,99 +203,4 @@ func (s *slot) unwrap(repo digest.ID, name string, material []byte) (*seal.Ring,
 		return nil, ErrWrongKey
 	}
 	return seal.UnmarshalRing(plain)
-}
-
-// openRing finds the slot that secret opens.
-func openRing(ctx context.Context, st storage.Storage, c *Config, secret Secret) (*seal.Ring, error) {
-	switch {
-	case !c.Encrypted():
-		if !secret.IsZero() {
-			// Else somebody could swap an empty unencrypted repository under a
-			// client that means to encrypt.
-			return nil, WithHint(fmt.Errorf("%w: a key was given, but the repository is not encrypted", ErrWrongKey),
-				"leave the key out if this is the repository you mean")
-		}
-		s, err := readSlot(ctx, st, plainSlot)
-		if errors.Is(err, storage.ErrNotExist) {
-			err = cmp.Or(noSlot(ctx, st), fmt.Errorf("%w: %w", ErrDamaged, err))
-		}
-		if err != nil {
-			return nil, err
-		}
-		return seal.UnmarshalRing(s.Ring)
-	case secret.IsZero():
-		return nil, WithHint(fmt.Errorf("%w: the repository is encrypted and no key was given", ErrWrongKey),
-			"give --key-file, --password-file or --password-command (key_file, password_file, password_command in the YAML)")
-	case secret.KeyFile != "":
-		key, err := readKeyFile(secret.KeyFile)
-		if err != nil {
-			return nil, err
-		}
-		name := keyFileSlot(key)
-		s, err := readSlot(ctx, st, name)
-		if errors.Is(err, storage.ErrNotExist) {
-			return nil, cmp.Or(noSlot(ctx, st), fmt.Errorf("%w: key file %s does not belong to this repository", ErrWrongKey, secret.KeyFile))
-		}
-		if err != nil {
-			return nil, err
-		}
-		return s.unwrap(c.ID, name, key[:])
-	}
-	return openWithPassword(ctx, st, c, secret)
-}
-
-// noSlot returns an error if there is no key slot at all: then no key is to blame.
-func noSlot(ctx context.Context, st storage.Storage) error {
-	children, err := st.Children(ctx, slotPrefix)
-	if err != nil || len(children) > 0 {
-		return err
-	}
-	return WithHint(fmt.Errorf("%w: the repository has no key slot (keys/ is empty)", ErrDamaged), "put keys/ back from a copy")
-}
-
-func openWithPassword(ctx context.Context, st storage.Storage, c *Config, secret Secret) (*seal.Ring, error) {
-	password, err := secret.password(ctx)
-	if err != nil {
-		return nil, err
-	}
-	children, err := st.Children(ctx, slotPrefix)
-	if err != nil {
-		return nil, err
-	}
-	var broken error
-	for _, child := range children {
-		if !strings.HasPrefix(child.Name, passPrefix) {
-			continue
-		}
-		ring, err := tryPassword(ctx, st, c, child.Name, password)
-		if err == nil {
-			return ring, nil
-		}
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		// A slot that somebody broke must not keep the other passwords out.
-		if !errors.Is(err, ErrWrongKey) {
-			broken = errors.Join(broken, err)
-		}
-	}
-	if broken != nil {
-		return nil, broken
-	}
-	return nil, cmp.Or(noSlot(ctx, st), fmt.Errorf("%w: the password opens none of the repository's key slots", ErrWrongKey))
-}
-
-func tryPassword(ctx context.Context, st storage.Storage, c *Config, name, password string) (*seal.Ring, error) {
-	s, err := readSlot(ctx, st, name)
-	if err != nil {
-		return nil, err
-	}
-	if s.KDF == nil {
-		return nil, fmt.Errorf("key slot %s: %w: no parameters for its password", name, ErrDamaged)
-	}
-	material, err := s.KDF.key(password)
-	if err != nil {
-		return nil, fmt.Errorf("key slot %s: %w", name, err)
-	}
-	return s.unwrap(c.ID, name, material)
 }

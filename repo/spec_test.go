@@ -7,9 +7,11 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -83,6 +85,73 @@ var (
 	le64 = binary.LittleEndian.Uint64
 )
 
+type specSlot struct {
+	Name        string
+	Nonce, Ring []byte
+	KDF         struct {
+		Time   uint32
+		Memory uint32 `json:"memory_kib"`
+		Lanes  uint8
+		Salt   []byte
+	}
+}
+
+// keyObject reads the JSON of an object below keys/.
+func (r *specReader) keyObject(name string, v any) {
+	r.t.Helper()
+	object := r.get("keys/" + name)
+	sum := blake3.Sum256(object[:len(object)-32])
+	r.assert(bytes.Equal(sum[:], object[len(object)-32:]), "hash of keys/"+name)
+	r.must(json.Unmarshal(object[48:len(object)-32], v))
+}
+
+// slot returns the slot that the variant's secret is of, and its name.
+func (r *specReader) slot(variant string) (string, *specSlot) {
+	names, err := os.ReadDir(filepath.Join(r.dir, "repo", "keys"))
+	r.must(err)
+	newest := 0
+	for _, name := range names {
+		if digits, ok := strings.CutPrefix(name.Name(), "revision-"); ok {
+			n, err := strconv.Atoi(digits)
+			r.must(err)
+			newest = max(newest, n)
+		}
+	}
+	slot := &specSlot{}
+	if newest == 0 {
+		r.keyObject(names[0].Name(), slot)
+		return names[0].Name(), slot
+	}
+	var mark struct{ Set string }
+	r.keyObject(fmt.Sprintf("revision-%d", newest), &mark)
+	var set struct {
+		Epoch uint16
+		Slots []specSlot
+	}
+	r.keyObject(fmt.Sprintf("set-%d-%s", newest, mark.Set), &set)
+	r.assert(variant == "rotated" && newest > 2 && set.Epoch == 2 && len(set.Slots) == 3, "key set")
+	key := r.keyFile()
+	id := make([]byte, 16)
+	blake3.DeriveKey("gpdedup v1 key slot name", key, id)
+	for i := range set.Slots {
+		if set.Slots[i].Name == "file-"+hex.EncodeToString(id) {
+			return set.Slots[i].Name, &set.Slots[i]
+		}
+	}
+	r.t.Fatal("no slot of the key file")
+	return "", nil
+}
+
+// keyFile reads the key file.
+func (r *specReader) keyFile() []byte {
+	text, err := os.ReadFile(filepath.Join(r.dir, "key"))
+	r.must(err)
+	line := strings.TrimSpace(string(text[bytes.Index(text, []byte("\ngpdedup-key-v1 "))+16:]))
+	key, err := hex.DecodeString(line)
+	r.must(err)
+	return key
+}
+
 // open reads config and key slot.
 func (r *specReader) open(variant string) {
 	config := r.get("config")
@@ -95,31 +164,12 @@ func (r *specReader) open(variant string) {
 	r.id, err = hex.DecodeString(c.ID)
 	r.must(err)
 	r.aes = c.Encryption == "aes-256-gcm"
-	slots, err := os.ReadDir(filepath.Join(r.dir, "repo", "keys"))
-	r.must(err)
-	name := slots[0].Name()
-	object := r.get("keys/" + name)
-	sum := blake3.Sum256(object[:len(object)-32])
-	r.assert(bytes.Equal(sum[:], object[len(object)-32:]), "slot's hash")
-	var slot struct {
-		Nonce, Ring []byte
-		KDF         struct {
-			Time   uint32
-			Memory uint32 `json:"memory_kib"`
-			Lanes  uint8
-			Salt   []byte
-		}
-	}
-	r.must(json.Unmarshal(object[48:len(object)-32], &slot))
+	name, slot := r.slot(variant)
 	ring := slot.Ring
 	var material []byte
 	switch variant {
-	case "keyfile":
-		text, err := os.ReadFile(filepath.Join(r.dir, "key"))
-		r.must(err)
-		line := strings.TrimSpace(string(text[bytes.Index(text, []byte("\ngpdedup-key-v1 "))+16:]))
-		material, err = hex.DecodeString(line)
-		r.must(err)
+	case "keyfile", "rotated":
+		material = r.keyFile()
 		id := make([]byte, 16)
 		blake3.DeriveKey("gpdedup v1 key slot name", material, id)
 		r.assert(name == "file-"+hex.EncodeToString(id), "slot's name")
@@ -250,9 +300,10 @@ func (r *specReader) footer(pack []byte, x specRow) {
 		if i == x.order {
 			r.assert(bytes.Equal(e[:32], x.id) && at == x.offset && stored == x.stored && le32(e[36:]) == x.raw && e[40] == x.encoding, "entry")
 		}
-		r.assert(e[40] < 2 && e[41] < 2, "entry has more fields")
+		r.assert(e[40] < 2 && e[41] < 4, "entry has more fields")
 		at += stored
-		e = e[42:]
+		features := 24 * int(e[41]>>1)
+		e = e[42+features:]
 	}
 	r.assert(len(e) == 0 && x.order < count, "footer")
 }
@@ -265,8 +316,8 @@ func (r *specReader) stream(key string) []byte {
 	if strings.Contains(key, ".part-") {
 		checkpoint = 1
 	}
-	r.assert(m[0] == 1 && m[1] == checkpoint && m[3] == 0, "manifest")
-	rest := m[44:]
+	r.assert(m[0] == 1 && m[1] == checkpoint && m[3] < 2, "manifest")
+	rest := m[44+8*int(m[3]):] // behind the tail
 	rest = rest[4+le32(rest):]
 	leaves := le32(rest)
 	sizes := rest[4:]
@@ -293,7 +344,7 @@ func (r *specReader) stream(key string) []byte {
 }
 
 func TestSpecification(t *testing.T) {
-	for _, variant := range []string{"plain", "keyfile", "password"} {
+	for _, variant := range []string{"plain", "keyfile", "password", "rotated"} {
 		r := &specReader{t: t, dir: filepath.Join("testdata/golden/v1", variant)}
 		var err error
 		r.zstd, err = zstd.NewReader(nil)

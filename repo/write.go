@@ -112,24 +112,13 @@ func (w *writer) inline(data []byte) (*manifest.Manifest, bool, error) {
 	m := &manifest.Manifest{}
 	namer := w.r.keys.Namer()
 	identity := manifest.NewIdentity()
-	cutter := chunking.NewCutter(bytes.NewReader(data), w.r.cuts(), chunking.NewPool(w.ctx, 2, min(inlineTrial, int(w.r.config.Chunks.Max))), nil, nil)
-	defer cutter.Close()
-	for {
-		chunk, err := cutter.Next()
-		if err == io.EOF { //nolint:errorlint // as Next promises
-			break
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		id := namer.Sum(chunk.Data)
+	for chunk := range w.r.cuts().Split(data) {
+		id := namer.Sum(chunk)
 		at := len(m.Inline)
 		var encoding index.Encoding
-		m.Inline, encoding = w.r.enc.Encode(m.Inline, chunk.Data)
-		raw := uint32(len(chunk.Data))
-		err = w.r.verifyPayload(m.Inline[at:], encoding, chunk.Data)
-		chunk.Release()
-		if err != nil {
+		m.Inline, encoding = w.r.enc.Encode(m.Inline, chunk)
+		raw := uint32(len(chunk))
+		if err := w.r.verifyPayload(m.Inline[at:], encoding, chunk); err != nil {
 			return nil, false, err
 		}
 		if len(m.Inline) > w.r.opts.Limits.Inline {
@@ -284,7 +273,7 @@ func (r *Repo) openManifest(key string, object []byte) (*manifest.Manifest, erro
 		return nil, damaged(err)
 	}
 	// Else a checkpoint under a stream's name would restore as the whole stream.
-	if checkpointSuffix.MatchString(key) != (m.Kind == manifest.Checkpoint) {
+	if (checkpointSuffix(key) >= 0) != (m.Kind == manifest.Checkpoint) {
 		return nil, fmt.Errorf("%w: manifest of kind %d under this name", ErrDamaged, m.Kind)
 	}
 	return m, nil

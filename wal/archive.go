@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gpdedup/gpdedup/repo"
-	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
 )
@@ -24,11 +24,10 @@ type Archive struct {
 	Namespace string
 	Content   string // Greenplum's content id in decimal, "0" elsewhere
 
-	st          storage.Storage
-	keys        *seal.Keys
-	dec         *compress.Decoder
-	concurrency int
-	prefix      string
+	st     storage.Storage
+	keys   *seal.Keys
+	opener *opener
+	prefix string
 }
 
 const walPrefix = "wal/"
@@ -36,7 +35,7 @@ const walPrefix = "wal/"
 // DefaultContent is the content id where there is none.
 const DefaultContent = "0"
 
-var contentID = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,8})$`)
+var contentID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(0|-?[1-9][0-9]{0,8})$`) })
 
 // Open returns the archive of the namespace and the content id. Nothing is read: an
 // archive that holds nothing is an empty one.
@@ -50,13 +49,12 @@ func OpenAt(r *repo.Repo, st storage.Storage, namespace, content string) (*Archi
 	if err != nil {
 		return nil, err
 	}
-	dec, err := compress.NewDecoder(r.Concurrency())
+	opener, err := newOpener(r.Concurrency())
 	if err != nil {
 		return nil, err
 	}
 	return &Archive{
-		Namespace: namespace, Content: content, st: st, keys: r.Keys(), dec: dec,
-		concurrency: r.Concurrency(), prefix: prefix,
+		Namespace: namespace, Content: content, st: st, keys: r.Keys(), opener: opener, prefix: prefix,
 	}, nil
 }
 
@@ -66,7 +64,7 @@ func archivePrefix(namespace, content string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !contentID.MatchString(content) {
+	if !contentID().MatchString(content) {
 		return "", repo.WithHint(fmt.Errorf("%w: %.40q is not a content id", repo.ErrUsage, content),
 			"Greenplum puts it in place of %c; leave --content out elsewhere")
 	}
@@ -85,7 +83,7 @@ func Contents(ctx context.Context, r *repo.Repo, namespace string) ([]string, er
 	}
 	var contents []string
 	for _, c := range children {
-		if c.Dir && contentID.MatchString(c.Name) {
+		if c.Dir && contentID().MatchString(c.Name) {
 			contents = append(contents, c.Name)
 		}
 	}
@@ -187,7 +185,7 @@ func (a *Archive) Get(ctx context.Context, epoch SystemID, name Name) (*Info, []
 		var file bytes.Buffer
 		if info, _, err = openInfo(a.keys, key, name, object[:min(len(object), metaEnd)]); err == nil {
 			file.Grow(int(info.Length))
-			if info, err = openFile(a.keys, key, name, object, a.dec, a.concurrency, &file); err == nil {
+			if info, err = a.opener.open(a.keys, key, name, object, &file); err == nil {
 				return info, file.Bytes(), checkEpoch(info, epoch)
 			}
 		}
@@ -204,7 +202,7 @@ func (a *Archive) Send(ctx context.Context, epoch SystemID, name Name, w io.Writ
 	if err == nil {
 		to := &recipient{Writer: w}
 		var info *Info
-		if info, err = openFile(a.keys, key, name, object, a.dec, a.concurrency, to); err == nil {
+		if info, err = a.opener.open(a.keys, key, name, object, to); err == nil {
 			return info, checkEpoch(info, epoch)
 		}
 		if to.err != nil {

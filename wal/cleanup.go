@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -72,7 +73,7 @@ func (a *Archive) Cleanup(ctx context.Context, epoch SystemID, o CleanupOptions,
 			return nil, err
 		}
 	}
-	limit := floor{o.From.Position(), o.From.segment(), "what was asked for"}
+	limit := floor{o.From.Position(), o.From, "what was asked for"}
 	if o.From == (Name{}) {
 		limit = floor{position: nobody} // those who need something decide
 	}
@@ -85,27 +86,78 @@ func (a *Archive) Cleanup(ctx context.Context, epoch SystemID, o CleanupOptions,
 	}
 	dead := make(map[Name]bool)
 	if !o.Exclusive {
-		if err := a.lowerFloor(ctx, epoch, o, files, &limit, dead); err != nil {
+		err := a.lookAround(ctx, epoch, o, &limit, now)
+		if err == nil {
+			err = a.lowerFloor(ctx, epoch, o, files, &limit, dead)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	if limit.position == nobody {
 		return nil, fmt.Errorf("remove WAL: %w: nothing says what is still needed", repo.ErrUsage)
 	}
-	report := &CleanupReport{System: epoch, From: limit.file, KeptFor: limit.who, DryRun: o.DryRun}
+	doomed := o.doomed(epoch, files, &limit, dead)
+	report := &CleanupReport{System: epoch, DryRun: o.DryRun}
+	if len(doomed) > 0 && !o.DryRun {
+		// Announce, then look: whoever has made a backup visible that this look does not see
+		// sees the announcement, and waits until all is removed before it looks what is left.
+		withdraw, err := a.announceRemoval(ctx, epoch, limit.name, now)
+		if err != nil {
+			return nil, err
+		}
+		if !o.Exclusive {
+			if err = a.lookAround(ctx, epoch, o, &limit, now); err == nil {
+				doomed = o.doomed(epoch, files, &limit, dead)
+			}
+		}
+		if err == nil {
+			err = a.remove(ctx, epoch, doomed)
+		}
+		if err = errors.Join(err, withdraw()); err != nil {
+			return nil, err
+		}
+	}
+	report.From, report.KeptFor = limit.name.segment(), limit.who
+	report.count(files, doomed)
+	return report, nil
+}
+
+// doomed returns which of the files nobody needs, the oldest first.
+func (o *CleanupOptions) doomed(epoch SystemID, files []Entry, limit *floor, dead map[Name]bool) []Entry {
 	var doomed []Entry
 	for _, e := range files {
 		below := e.Name.Position() < limit.position
-		switch {
-		case e.Name.isSegment() && below && !o.spares(epoch, e.Name),
+		if e.Name.isSegment() && below && !o.spares(epoch, e.Name) ||
 			// The label of a backup that the user does not keep any more.
-			(o.dropsLabel(e.Name) || dead[e.Name]) && below:
+			(o.dropsLabel(e.Name) || dead[e.Name]) && below {
 			doomed = append(doomed, e)
-		case e.Name.Kind == Segment:
-			report.Remaining++
 		}
 	}
-	return report, a.remove(ctx, epoch, doomed, report)
+	slices.SortFunc(doomed, func(x, y Entry) int {
+		return cmp.Or(cmp.Compare(x.Name.Position(), y.Name.Position()), cmp.Compare(x.Name.String(), y.Name.String()))
+	})
+	return doomed
+}
+
+// count fills in what becomes of the files.
+func (r *CleanupReport) count(files, doomed []Entry) {
+	for _, e := range files {
+		if e.Name.Kind == Segment {
+			r.Remaining++
+		}
+	}
+	for _, e := range doomed {
+		r.Removed++
+		r.Bytes += e.Stored
+		if e.Name.Kind == Segment {
+			r.Remaining--
+			if r.First == "" {
+				r.First = e.Name.String()
+			}
+			r.Last = e.Name.String()
+		}
+	}
 }
 
 // nobody is the position of a floor before anything was found that needs WAL.
@@ -121,13 +173,13 @@ func (o *CleanupOptions) spares(epoch SystemID, n Name) bool {
 // floor is an address before which nothing is needed.
 type floor struct {
 	position uint64
-	file     string
+	name     Name
 	who      string // needs it
 }
 
 func (f *floor) lower(n Name, who string) {
 	if n.Position() < f.position {
-		*f = floor{n.Position(), n.segment(), who}
+		*f = floor{n.Position(), n, who}
 	}
 }
 
@@ -141,17 +193,6 @@ func (o *CleanupOptions) dropsLabel(n Name) bool {
 // lowerFloor takes into account who else needs the WAL. Labels of backups that are no
 // more become dead.
 func (a *Archive) lowerFloor(ctx context.Context, epoch SystemID, o CleanupOptions, files []Entry, limit *floor, dead map[Name]bool) error {
-	// Marks are read before backups are looked for: one that is being stored has a mark
-	// until it can be seen.
-	marks, err := a.Marks(ctx, epoch)
-	if err != nil {
-		return err
-	}
-	for _, m := range marks {
-		if m.Standby != o.Standby || !o.DryRun {
-			limit.lower(m.From, "standby "+m.Standby)
-		}
-	}
 	for i := range o.Bases {
 		if b := &o.Bases[i]; b.System == epoch && b.Window {
 			limit.lower(b.From, "base backup "+b.Label)
@@ -171,6 +212,29 @@ func (a *Archive) lowerFloor(ctx context.Context, epoch SystemID, o CleanupOptio
 		}
 		// Its name has the segment in which the backup starts.
 		limit.lower(e.Name, "base backup "+e.Name.String())
+	}
+	return nil
+}
+
+// lookAround takes into account what may have come to be at any moment: marks, and base
+// backups.
+func (a *Archive) lookAround(ctx context.Context, epoch SystemID, o CleanupOptions, limit *floor, now time.Time) error {
+	// Marks are read before backups are looked for: one that is being stored has a mark
+	// until it can be seen.
+	marks, err := a.Marks(ctx, epoch)
+	if err != nil {
+		return err
+	}
+	for _, m := range marks {
+		switch {
+		case m.removal() && now.Sub(m.Time) > removalForgotten && !o.DryRun:
+			if _, err := a.ForgetStandby(ctx, epoch, m.Standby); err != nil {
+				return err
+			}
+		case m.removal() || m.Standby == o.Standby && o.DryRun:
+		default:
+			limit.lower(m.From, m.who())
+		}
 	}
 	return a.noOtherBases(ctx, &o)
 }
@@ -199,7 +263,7 @@ func (o *CleanupOptions) hasBase(epoch SystemID, name Name) bool {
 }
 
 // checkpoint ends the key of what a stream has so far that is still being stored.
-var checkpoint = regexp.MustCompile(`\.part-[0-9a-f]{16}-[0-9]+$`)
+var checkpoint = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\.part-[0-9a-f]{16}-[0-9]+$`) })
 
 // noOtherBases refuses to go on where base backups are stored that the caller does not
 // know of: nobody has said what WAL they need.
@@ -220,7 +284,7 @@ func (a *Archive) noOtherBases(ctx context.Context, o *CleanupOptions) error {
 		return err
 	}
 	for _, s := range stored {
-		if label, err := repo.UnescapeName(s.Name); !checkpoint.MatchString(s.Name) && (err != nil || !known[label]) {
+		if label, err := repo.UnescapeName(s.Name); !checkpoint().MatchString(s.Name) && (err != nil || !known[label]) {
 			return repo.WithHint(fmt.Errorf("base backup %s: what WAL it needs is not known", s.Name),
 				"if it was stored just now, try again; 'gpdedup base list' says whether it can be read")
 		}
@@ -230,25 +294,15 @@ func (a *Archive) noOtherBases(ctx context.Context, o *CleanupOptions) error {
 
 // remove removes files, the oldest first: what an interruption leaves is without holes
 // but for the few that were being removed.
-func (a *Archive) remove(ctx context.Context, epoch SystemID, doomed []Entry, report *CleanupReport) error {
-	slices.SortFunc(doomed, func(x, y Entry) int {
-		return cmp.Or(cmp.Compare(x.Name.Position(), y.Name.Position()), cmp.Compare(x.Name.String(), y.Name.String()))
-	})
+func (a *Archive) remove(ctx context.Context, epoch SystemID, doomed []Entry) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(requestsAtOnce)
+	began := time.Now().Round(0) // by the clock on the wall: a machine may have slept
 	for _, e := range doomed {
-		report.Removed++
-		report.Bytes += e.Stored
-		if e.Name.Kind == Segment {
-			if report.First == "" {
-				report.First = e.Name.String()
-			}
-			report.Last = e.Name.String()
-		}
-		if report.DryRun {
-			continue
-		}
 		g.Go(func() error {
+			if time.Since(began) > removalLimit {
+				return fmt.Errorf("gave up after %s; what is left is removed the next time", removalLimit)
+			}
 			err := a.st.Delete(gctx, a.key(epoch, e.Name))
 			if errors.Is(err, storage.ErrNotExist) {
 				return nil

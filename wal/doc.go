@@ -6,7 +6,7 @@
 // index and no manifest, and nothing here takes a lock, so a push or a fetch costs a
 // handful of requests however large the archive is:
 //
-//	push   name and first page checked ─► hashed, compressed in pieces, read back ─► sealed ─► put, never replacing
+//	push   name and first page checked ─► hashed, compressed in pieces, decompressed again ─► sealed ─► put, never replacing
 //	fetch  get ─► opened, decoded in parallel ─► hash and first page checked ─► a file that appears whole
 //
 // Files lie below namespace, content id and epoch. The epoch is the system identifier

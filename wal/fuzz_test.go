@@ -123,7 +123,8 @@ func FuzzObject(f *testing.F) {
 		f.Fatal(err)
 	}
 	name, _ := ParseName("00000002.history")
-	p := &Packed{Info: Info{Name: name, System: testSystem, Length: 4, Hash: digest.Sum([]byte("text"))}, pieces: [][]byte{[]byte("\x00text")}}
+	p := newPacked(Info{Name: name, System: testSystem, Length: 4, Hash: digest.Sum([]byte("text"))})
+	p.append([]byte("\x00text"))
 	key := a.key(testSystem, name)
 	object, err := sealFile(r.Keys(), key, p)
 	if err != nil {
@@ -133,7 +134,7 @@ func FuzzObject(f *testing.F) {
 	f.Add(object[:seal.HeaderSize])
 	f.Fuzz(func(t *testing.T, object []byte) {
 		var data bytes.Buffer
-		if _, err := openFile(r.Keys(), key, name, object, a.dec, 1, &data); err == nil && data.String() != "text" {
+		if _, err := a.opener.open(r.Keys(), key, name, object, &data); err == nil && data.String() != "text" {
 			t.Errorf("a forged object opened: %q", data.Bytes())
 		}
 	})

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/storage/local"
 )
@@ -22,9 +22,11 @@ type golden struct {
 	Point   string            `json:"point"`
 }
 
-const goldenDir = "testdata/golden/v1"
+// goldenDirs have an archive each: the first with pieces as zstd has them, the second with
+// quick ones.
+var goldenDirs = []string{"testdata/golden/v1", "testdata/golden/v1-quick"}
 
-func openGolden(t *testing.T, operation string) (*repo.Repo, *Archive) {
+func openGolden(t testing.TB, goldenDir, operation string) (*repo.Repo, *Archive) {
 	t.Helper()
 	st, err := local.Open(filepath.Join(goldenDir, "repository"))
 	if err != nil {
@@ -55,6 +57,13 @@ func openGolden(t *testing.T, operation string) (*repo.Repo, *Archive) {
 // one, a history, a label, a mark and a restore point.
 func TestGolden(t *testing.T) {
 	t.Parallel()
+	for i, dir := range goldenDirs {
+		predicted := []index.Encoding{encodingPredicted, encodingQuickPredicted}[i]
+		t.Run(filepath.Base(dir), func(t *testing.T) { t.Parallel(); testGolden(t, dir, predicted) })
+	}
+}
+
+func testGolden(t *testing.T, goldenDir string, predicted index.Encoding) {
 	text, err := os.ReadFile(filepath.Join(goldenDir, "golden.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +72,7 @@ func TestGolden(t *testing.T) {
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	r, a := openGolden(t, "read")
+	r, a := openGolden(t, goldenDir, "read")
 	if len(want.Files) != 5 {
 		t.Fatalf("%+v", want)
 	}
@@ -73,11 +82,18 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", file, len(data), err)
 		}
 		// A server's WAL is what prediction is made for; anything else is not.
-		if name := mustName(t, file); name.isSegment() {
-			packed, err := newWorld(t, false).pack.Pack(t.Context(), Source{Name: name}, bytes.NewReader(data), int64(len(data)))
-			if err != nil || (packed.pieces[0][0] == byte(encodingPredicted)) != (name.Seg == 7) {
-				t.Errorf("%s: encoding %d, %v", file, packed.pieces[0][0], err)
-			}
+		name := mustName(t, file)
+		object, err := a.st.Get(t.Context(), a.key(want.System, name), maxObject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, s, err := openInfo(a.keys, a.key(want.System, name), name, object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		piece, err := s.Open(nil, 1, []byte(a.key(want.System, name)), object[metaEnd:][:info.boxes[0]])
+		if err != nil || (index.Encoding(piece[0]) == predicted) != (name.Kind == Segment && name.Seg == 7) {
+			t.Errorf("%s: encoding %d, %v", file, piece[0], err)
 		}
 	}
 	marks, err := a.Marks(t.Context(), want.System)
@@ -103,6 +119,7 @@ func TestMakeGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	goldenDir := goldenDirs[len(goldenDirs)-1]
 	must(os.MkdirAll(goldenDir, 0o755))
 	must(repo.CreateKeyFile(filepath.Join(goldenDir, "key")))
 	st, err := local.Create(filepath.Join(goldenDir, "repository"))
@@ -110,7 +127,7 @@ func TestMakeGolden(t *testing.T) {
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	_, err = repo.Init(t.Context(), st, repo.InitOptions{Secret: repo.Secret{KeyFile: filepath.Join(goldenDir, "key")}, Now: now})
 	must(err)
-	r, a := openGolden(t, "write")
+	r, a := openGolden(t, goldenDir, "write")
 	w := newWorld(t, true)
 	w.a = a
 	real, err := os.ReadFile(path)

@@ -62,7 +62,7 @@ func (a *Archive) Marks(ctx context.Context, epoch SystemID) ([]Mark, error) {
 		}
 		var payload []byte
 		if err == nil {
-			payload, err = a.keys.OpenDocument(seal.Mark, m.key, object, a.dec)
+			payload, err = a.keys.OpenDocument(seal.Mark, m.key, object, a.opener.zstd)
 		}
 		if err == nil && json.Unmarshal(payload, &m) != nil {
 			err = repo.ErrDamaged

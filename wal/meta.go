@@ -46,6 +46,7 @@ const (
 	maxOrigin   = 2048
 	maxPieces   = 256
 	minPiece    = 1 << 20
+	maxPiece    = MaxSegmentSize / maxPieces // bytes
 
 	// maxText bounds a .history or .backup file.
 	maxText = 16 << 20

@@ -2,47 +2,33 @@ package wal
 
 import (
 	"fmt"
-	"io"
 
-	"github.com/zeebo/blake3"
-
-	"github.com/gpdedup/gpdedup/digest"
-	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo"
-	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/seal"
 )
 
-// sealFile returns the object for a file that was packed.
+// sealFile returns the object for a file that was packed. It is made in the memory of p,
+// whose pieces are gone then.
 func sealFile(keys *seal.Keys, key string, p *Packed) ([]byte, error) {
 	s, err := keys.NewObject(seal.WAL)
 	if err != nil {
 		return nil, err
 	}
-	info := p.Info
-	info.boxes = nil
-	size := metaEnd
-	for _, piece := range p.pieces {
-		info.boxes = append(info.boxes, uint32(len(piece)+seal.Overhead))
-		size += len(piece) + seal.Overhead
-	}
-	padded := size
-	if keys.Encrypted() {
-		padded = seal.Padme(size + seal.Overhead)
-	}
-	meta, err := info.marshal()
+	meta, err := p.Info.marshal()
 	if err != nil {
 		return nil, err
 	}
 	bind := []byte(key)
-	out := make([]byte, 0, padded)
-	out = append(out, s.Header[:]...)
-	out = s.Seal(out, metaBox, bind, meta)
-	for i, piece := range p.pieces {
-		out = s.Seal(out, uint64(i)+1, bind, piece)
-	}
+	out := append(p.object[:0], s.Header[:]...)
+	s.Seal(out, metaBox, bind, meta)
+	p.pieces(func(n, at int, piece []byte) {
+		s.Seal(p.object[:at], uint64(n)+1, bind, piece)
+	})
+	out = p.object
+	p.object = nil
 	if keys.Encrypted() {
-		out = s.Seal(out, seal.PaddingOrdinal, bind, make([]byte, padded-size-seal.Overhead))
+		padded := seal.Padme(len(out) + seal.Overhead)
+		out = s.Seal(out, seal.PaddingOrdinal, bind, make([]byte, padded-len(out)-seal.Overhead))
 	}
 	return out, nil
 }
@@ -62,151 +48,6 @@ func openInfo(keys *seal.Keys, key string, name Name, front []byte) (*Info, *sea
 	}
 	info, err := unmarshalInfo(name, plain)
 	return info, s, err
-}
-
-// openFile writes the file that an object holds to w, piece by piece. Only when it
-// returns nil was all of that checked, down to the last byte. The errors of w are
-// returned as they are.
-//
-// A few pieces at a time are in memory, and in the processor's cache, from where they
-// are decoded until they are written: to touch fresh memory for each costs more than to
-// decode it.
-func openFile(keys *seal.Keys, key string, name Name, object []byte, dec *compress.Decoder, concurrency int, w io.Writer) (*Info, error) {
-	info, s, err := openInfo(keys, key, name, object[:min(len(object), metaEnd)])
-	if err != nil {
-		return nil, err
-	}
-	end := int64(metaEnd)
-	for _, b := range info.boxes {
-		end += int64(b)
-	}
-	if end > int64(len(object)) {
-		return nil, fmt.Errorf("%w: %d bytes long, %d are missing", repo.ErrDamaged, len(object), end-int64(len(object)))
-	}
-	if err := checkPadding(keys, s, []byte(key), object[end:]); err != nil {
-		return nil, err
-	}
-	type part struct {
-		data []byte
-		err  error
-	}
-	size, n := pieceSize(info.Length)
-	lanes := max(1, min(concurrency, n))
-	parts := make([]chan part, lanes) // piece i comes out of lane i modulo lanes
-	buffers := make([]chan []byte, lanes)
-	for l := range lanes {
-		parts[l], buffers[l] = make(chan part), make(chan []byte, 2)
-		buffers[l] <- nil
-		buffers[l] <- nil // one is written while the next is decoded
-	}
-	stop := make(chan struct{})
-	defer close(stop)
-	for l := range lanes {
-		go func() {
-			at := int64(metaEnd)
-			for i, b := range info.boxes {
-				box := object[at : at+int64(b)]
-				at += int64(b)
-				if i%lanes != l {
-					continue
-				}
-				var p part
-				select {
-				case p.data = <-buffers[l]:
-				case <-stop:
-					return
-				}
-				length := int(min(int64(size), info.Length-int64(i)*int64(size)))
-				p.data, p.err = openPiece(s, uint64(i)+1, []byte(key), box, dec, info.piece(i), p.data[:0], length)
-				select {
-				case parts[l] <- p:
-				case <-stop:
-					return
-				}
-			}
-		}()
-	}
-	hash := blake3.New()
-	for i := range n {
-		p := <-parts[i%lanes]
-		if p.err != nil {
-			return nil, p.err
-		}
-		if i == 0 {
-			if err := checkContent(info, p.data); err != nil {
-				return nil, err
-			}
-		}
-		_, _ = hash.Write(p.data)
-		if _, err := w.Write(p.data); err != nil {
-			return nil, err
-		}
-		buffers[i%lanes] <- p.data
-	}
-	if digest.ID(hash.Sum(nil)) != info.Hash {
-		return nil, fmt.Errorf("%w: the file's hash is not the recorded one", repo.ErrDamaged)
-	}
-	return info, nil
-}
-
-// place is where in the WAL a piece lies. It is zero for a piece of another file.
-type place struct {
-	at       LSN
-	pageSize int
-}
-
-// piece returns where piece i, from 0, lies.
-func (i *Info) piece(n int) place {
-	if !i.Name.isSegment() {
-		return place{}
-	}
-	size, _ := pieceSize(i.Length)
-	return place{at: LSN(i.Number*uint64(i.SegmentSize) + uint64(n)*uint64(size)), pageSize: int(i.PageSize)}
-}
-
-// encodingPredicted is zstd of what predict made of a piece. It is one of WAL objects
-// only.
-const encodingPredicted index.Encoding = 3
-
-// openPiece returns what the box holds, length bytes, in dst's memory if there is room.
-func openPiece(s *seal.Sealer, ordinal uint64, bind, box []byte, dec *compress.Decoder, where place, dst []byte, length int) ([]byte, error) {
-	plain, err := s.Open(nil, ordinal, bind, box)
-	if err == nil {
-		dst, err = decodePiece(dec, where, plain, dst, length)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("piece %d: %w", ordinal, err)
-	}
-	return dst, nil
-}
-
-// decodePiece returns the content of a piece, which is an encoding and a payload: length
-// bytes, in dst's memory if there is room. What lies behind them there may change.
-func decodePiece(dec *compress.Decoder, where place, piece, dst []byte, length int) ([]byte, error) {
-	if len(piece) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", repo.ErrDamaged)
-	}
-	switch encoding := index.Encoding(piece[0]); encoding {
-	case index.Raw:
-		if len(piece)-1 != length {
-			return nil, fmt.Errorf("%w: %d bytes, want %d", repo.ErrDamaged, len(piece)-1, length)
-		}
-		return append(dst[:0], piece[1:]...), nil
-	case index.Zstd, encodingPredicted:
-		if encoding == encodingPredicted && where.pageSize == 0 {
-			return nil, fmt.Errorf("%w: encoding %d of what is no segment", repo.ErrDamaged, encoding)
-		}
-		raw, err := dec.Decode(dst[:0], piece[1:], index.Zstd, length)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", repo.ErrDamaged, err)
-		}
-		if encoding == encodingPredicted {
-			restore(raw, where.at, where.pageSize)
-		}
-		return raw, nil
-	default:
-		return nil, fmt.Errorf("encoding %d: %w", piece[0], repo.ErrNewer)
-	}
 }
 
 func checkPadding(keys *seal.Keys, s *seal.Sealer, bind, box []byte) error {

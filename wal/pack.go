@@ -1,11 +1,8 @@
 package wal
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"slices"
@@ -15,63 +12,71 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gpdedup/gpdedup/digest"
-	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
+	"github.com/gpdedup/gpdedup/repo/seal"
 )
 
 // Packed is a file of the archive, checked, hashed and compressed: all that can be
 // done without the repository's key.
 type Packed struct {
 	Info   Info
-	pieces [][]byte // encoding and payload
+	object []byte // room for what comes first, and the pieces, each with room for its seal
+}
+
+// room is what a box takes beyond its piece.
+const room = seal.Overhead
+
+// newPacked returns one for a file of length bytes, without pieces.
+func newPacked(info Info) *Packed {
+	// Memory that is not touched costs nothing, and most WAL takes less.
+	return &Packed{Info: info, object: make([]byte, metaEnd, metaEnd+int(info.Length)/4+minPiece)}
+}
+
+func (p *Packed) append(piece []byte) {
+	p.object = append(append(p.object, piece...), make([]byte, room)...)
+	p.Info.boxes = append(p.Info.boxes, uint32(len(piece)+room))
+}
+
+// pieces calls fn for each piece, which is encoding and payload, and where in the object its box begins.
+func (p *Packed) pieces(fn func(n, at int, piece []byte)) {
+	at := metaEnd
+	for n, box := range p.Info.boxes {
+		fn(n, at, p.object[at:at+int(box)-room])
+		at += int(box)
+	}
 }
 
 // Packer packs files. It is safe for concurrent use; each Pack takes as many cores as
-// are free of those that NewPacker was given.
+// are free of those that NewPacker was given. There are no more buffers than cores: to
+// touch memory for the first time takes as long as to read it several times.
 type Packer struct {
-	enc     *compress.Encoder
+	zstd    *compress.Encoder
+	quick   bool // pieces are encoded the quick way
 	dec     *compress.Decoder
 	cores   chan struct{}
-	free    chan *scratch
+	free    chan *pieceEncoder
 	version string
 	now     func() time.Time
 }
 
-// NewPacker returns a packer that uses as many cores as concurrency says. version is
-// the program's, recorded with each file.
+// NewPacker returns a packer that uses as many cores as concurrency says. At the level
+// compress.Fastest pieces are encoded in a way that only WAL objects have, else by zstd.
+// version is the program's, recorded with each file.
 func NewPacker(level compress.Level, concurrency int, version string) (*Packer, error) {
-	enc, err := compress.NewEncoder(level, concurrency)
-	if err != nil {
+	p := &Packer{
+		cores: make(chan struct{}, concurrency), free: make(chan *pieceEncoder, concurrency),
+		version: version, now: time.Now,
+	}
+	p.quick = level == compress.Fastest
+	var err error
+	if p.zstd, err = compress.NewEncoder(level, concurrency); err != nil {
 		return nil, err
 	}
-	dec, err := compress.NewDecoder(concurrency)
-	if err != nil {
+	if p.dec, err = compress.NewDecoder(concurrency); err != nil {
 		return nil, err
 	}
-	return &Packer{enc: enc, dec: dec, cores: make(chan struct{}, concurrency), free: make(chan *scratch, 2*concurrency), version: version, now: time.Now}, nil
-}
-
-// scratch is memory for a piece, used again and again: to touch fresh memory takes
-// longer than to compress what is in it.
-type scratch struct {
-	raw, out, check []byte
-}
-
-func (p *Packer) takeScratch() *scratch {
-	select {
-	case s := <-p.free:
-		return s
-	default:
-		return &scratch{}
-	}
-}
-
-func (p *Packer) putScratch(s *scratch) {
-	select {
-	case p.free <- s:
-	default:
-	}
+	return p, nil
 }
 
 // Source is a file on its way into the archive.
@@ -85,28 +90,19 @@ type Source struct {
 // ErrPage, ErrHistory or ErrForeign.
 func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length int64) (*Packed, error) {
 	host, _ := os.Hostname() // only for people to read
-	out := &Packed{Info: Info{
+	out := newPacked(Info{
 		Name: src.Name, System: src.System, Length: length,
 		Origin: manifest.Origin{Host: host, Path: src.Path, Version: p.version, Time: p.now().UTC()},
-	}}
+	})
 	if err := out.describe(file); err != nil {
 		return nil, err
 	}
 	size, n := pieceSize(length)
-	out.pieces = make([][]byte, n)
 	hash := blake3.New()
 	g, ctx := errgroup.WithContext(ctx)
+	turn := make(chan struct{}) // closed when the pieces before are where they belong
+	close(turn)
 	for i := range n {
-		// Read one after the other, because the hash wants them so, and each once:
-		// what is hashed is what is stored, whatever happens to the file meanwhile.
-		room := p.takeScratch()
-		want := int(min(int64(size), length-int64(i)*int64(size)))
-		room.raw = slices.Grow(room.raw[:0], want)[:want]
-		if _, err := file.ReadAt(room.raw, int64(i)*int64(size)); err != nil {
-			_ = g.Wait()
-			return nil, fmt.Errorf("read %s: %w", src.Path, notWhole(err))
-		}
-		_, _ = hash.Write(room.raw)
 		select {
 		case p.cores <- struct{}{}:
 		case <-ctx.Done():
@@ -116,11 +112,31 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 			}
 			return nil, err
 		}
+		// Read one after the other, because the hash wants them so, and each once:
+		// what is hashed is what is stored, whatever happens to the file meanwhile.
+		e := free(p.free)
+		if e == nil {
+			e = &pieceEncoder{zstd: p.zstd, quick: p.quick, decoder: pieceDecoder{zstd: p.dec}}
+		}
+		want := int(min(int64(size), length-int64(i)*int64(size)))
+		e.raw = slices.Grow(e.raw[:0], want)[:want]
+		if _, err := file.ReadAt(e.raw, int64(i)*int64(size)); err != nil {
+			<-p.cores
+			_ = g.Wait()
+			return nil, fmt.Errorf("read %s: %w", src.Path, notWhole(err))
+		}
+		_, _ = hash.Write(e.raw)
+		mine, next := turn, make(chan struct{})
+		turn = next
 		g.Go(func() error {
 			defer func() { <-p.cores }()
-			piece, err := p.packPiece(out.Info.piece(i), room)
-			p.putScratch(room)
-			out.pieces[i] = piece
+			defer close(next)
+			piece, err := e.encode(out.Info.piece(i))
+			<-mine // whoever is before has begun before
+			if err == nil {
+				out.append(piece)
+				giveBack(p.free, e)
+			}
 			return err
 		})
 	}
@@ -166,45 +182,4 @@ func (p *Packed) describe(file io.ReaderAt) error {
 	i.SegmentSize, i.PageSize = h.SegmentSize, h.PageSize
 	i.Number, _ = i.Name.Number(h.SegmentSize)
 	return nil
-}
-
-// packPiece compresses a piece, and makes sure that it can be had back. It changes what
-// is in room.
-func (p *Packer) packPiece(where place, room *scratch) ([]byte, error) {
-	raw := room.raw
-	table := crc32.MakeTable(crc32.Castagnoli)
-	sum := crc32.Checksum(raw, table)
-	predicted := false
-	if where.pageSize > 0 {
-		if predicted = predict(raw, where.at, where.pageSize); !predicted {
-			restore(raw, where.at, where.pageSize)
-		}
-	}
-	out, encoding := p.enc.Encode(append(room.out[:0], 0), raw)
-	if predicted && encoding == index.Zstd {
-		encoding = encodingPredicted
-	} else if predicted { // what the file holds, not what was made of it
-		restore(raw, where.at, where.pageSize)
-		out = append(out[:1], raw...)
-	}
-	out[0] = byte(encoding)
-	room.out = out
-	check, err := decodePiece(p.dec, where, out, room.check, len(raw))
-	if err == nil {
-		room.check = check
-	}
-	if err != nil || len(check) != len(raw) || crc32.Checksum(check, table) != sum {
-		return nil, errors.New("compress: what was compressed does not decompress to the same bytes: " +
-			"this machine's memory or processor is not to be trusted")
-	}
-	return bytes.Clone(out), nil
-}
-
-// Size returns how many bytes the content takes, compressed.
-func (p *Packed) Size() int {
-	n := 0
-	for _, piece := range p.pieces {
-		n += len(piece)
-	}
-	return n
 }

@@ -46,7 +46,7 @@ func ParsePoints(in io.Reader) ([]Point, error) {
 			continue
 		}
 		fields := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune("|\t, ", r) })
-		if len(fields) != 2 || !contentID.MatchString(fields[0]) {
+		if len(fields) != 2 || !contentID().MatchString(fields[0]) {
 			return nil, fmt.Errorf("%w: %.80q is not a content id and an address, as in -1|0/2000078", repo.ErrUsage, line)
 		}
 		at, err := ParseLSN(fields[1])

@@ -31,13 +31,23 @@ const (
 	longPageHeader = 40
 )
 
-// predictor walks over a piece of WAL.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// predictor walks over a piece of WAL. Its memory may be used again for another.
 type predictor struct {
 	data     []byte
 	at       LSN // of data[0]
 	pageSize int
+	table    *crc32.Table
 	records  []int32 // offsets of the records whose whole header lies on one page
 	before   []LSN   // where the record before each begins; 0: not known
+}
+
+// reset makes it one of the piece data, which begins at address at and consists of pages
+// of pageSize bytes, a power of two, and perhaps a part of one.
+func (p *predictor) reset(data []byte, at LSN, pageSize int) {
+	p.data, p.at, p.pageSize, p.table = data, at, pageSize, castagnoli
+	p.records, p.before = p.records[:0], p.before[:0]
 }
 
 func pageHeaderLength(page []byte) int {
@@ -47,16 +57,21 @@ func pageHeaderLength(page []byte) int {
 	return shortPageHeader
 }
 
+// firstRecord returns where on the page the first record begins that begins there.
+func firstRecord(page []byte) int {
+	at := pageHeaderLength(page)
+	if binary.LittleEndian.Uint16(page[2:])&pageContinues != 0 {
+		at += align(int(min(binary.LittleEndian.Uint32(page[pageRemaining:]), uint32(len(page)))))
+	}
+	return at
+}
+
 // walk finds the records. Each page says where the first one on it begins.
 func (p *predictor) walk() {
 	var last LSN
 	for start := 0; start+p.pageSize <= len(p.data); start += p.pageSize {
 		page := p.data[start : start+p.pageSize]
-		at := pageHeaderLength(page)
-		if binary.LittleEndian.Uint16(page[2:])&pageContinues != 0 {
-			at += align(int(min(binary.LittleEndian.Uint32(page[pageRemaining:]), uint32(p.pageSize))))
-		}
-		for at+4 <= p.pageSize {
+		for at := firstRecord(page); at+4 <= p.pageSize; {
 			length := binary.LittleEndian.Uint32(page[at:])
 			if length < recordHeader {
 				break // there is no more
@@ -73,26 +88,26 @@ func (p *predictor) walk() {
 
 func align(n int) int { return (n + 7) &^ 7 }
 
-// checksum returns the checksum of the record at offset at, and false if the piece
-// does not hold all of it.
-func (p *predictor) checksum(table *crc32.Table, at int) (uint32, bool) {
-	left := int64(binary.LittleEndian.Uint32(p.data[at:])) - recordHeader
-	var sum uint32
+// checksum returns the checksum of the record at offset at and where in the piece the
+// record ends, and false if the piece does not hold all of it.
+func (p *predictor) checksum(at int) (sum uint32, end int, ok bool) {
+	data := p.data
+	left := int64(binary.LittleEndian.Uint32(data[at:])) - recordHeader
 	next := at + recordHeader
 	for left > 0 {
-		page := next - next%p.pageSize
+		page := next &^ (p.pageSize - 1)
 		if next == page { // the record goes on behind the header of the next page
-			if page+p.pageSize > len(p.data) {
-				return 0, false
+			if page+p.pageSize > len(data) {
+				return 0, 0, false
 			}
-			next += pageHeaderLength(p.data[page:])
+			next += pageHeaderLength(data[page:])
 		}
 		n := min(left, int64(page+p.pageSize-next))
-		sum = crc32.Update(sum, table, p.data[next:next+int(n)])
+		sum = crc32.Update(sum, p.table, data[next:next+int(n)])
 		next += int(n)
 		left -= n
 	}
-	return crc32.Update(sum, table, p.data[at:at+recordCRC]), true
+	return crc32.Update(sum, p.table, data[at:at+recordCRC]), next, true
 }
 
 // pages takes the address out of each page's header, or puts it back.
@@ -104,17 +119,14 @@ func (p *predictor) pages(sign LSN) {
 	}
 }
 
-// predict takes out of data, in place, what restore puts back. It reports whether that
-// was worth it: whether most of the records were what they should be. The data begins
-// at address at; its length is a multiple of pageSize, which is a power of two.
-func predict(data []byte, at LSN, pageSize int) bool {
-	p := predictor{data: data, at: at, pageSize: pageSize}
+// predict takes out of the piece, in place, what restore puts back. It reports whether
+// that was worth it: whether most of the records were what they should be.
+func (p *predictor) predict() bool {
 	p.walk()
-	table := crc32.MakeTable(crc32.Castagnoli)
 	right := 0
 	for i := len(p.records) - 1; i >= 0; i-- {
-		record := data[p.records[i]:]
-		if sum, ok := p.checksum(table, int(p.records[i])); ok {
+		record := p.data[p.records[i]:]
+		if sum, _, ok := p.checksum(int(p.records[i])); ok {
 			field := record[recordCRC:]
 			difference := binary.LittleEndian.Uint32(field) ^ sum
 			binary.LittleEndian.PutUint32(field, difference)
@@ -131,21 +143,94 @@ func predict(data []byte, at LSN, pageSize int) bool {
 	return right > len(p.records)/2
 }
 
-// restore undoes predict.
-func restore(data []byte, at LSN, pageSize int) {
-	p := predictor{data: data, at: at, pageSize: pageSize}
-	p.walk()
-	p.pages(^LSN(0)) // minus one
-	table := crc32.MakeTable(crc32.Castagnoli)
-	for i, offset := range p.records {
-		record := data[offset:]
-		if p.before[i] != 0 {
-			field := record[recordPrev:]
-			binary.LittleEndian.PutUint64(field, binary.LittleEndian.Uint64(field)+uint64(p.before[i]))
+// predictExact does as predict if all of the piece is as a server writes it: every
+// field is what it should be, and no record lies in another. Else it changes nothing
+// and reports false.
+//
+// Here it needs no trying whether restore gives the same bytes again. All that it is
+// going to compute from was just computed, from the same bytes, and compared with
+// what the server had computed from them: the fields that are cleared lie outside of
+// what any other record's checksum covers, and its own is taken when all but itself is
+// there again.
+func (p *predictor) predictExact() bool {
+	var last LSN
+	end, whole := 0, 0 // of the last record; of the records, how many lie in the piece
+	for start := 0; start+p.pageSize <= len(p.data); start += p.pageSize {
+		page := p.data[start : start+p.pageSize]
+		if LSN(binary.LittleEndian.Uint64(page[pageAddress:])) != p.at+LSN(start) {
+			return false
 		}
-		if sum, ok := p.checksum(table, int(offset)); ok {
-			field := record[recordCRC:]
-			binary.LittleEndian.PutUint32(field, binary.LittleEndian.Uint32(field)^sum)
+		for at := firstRecord(page); at+4 <= p.pageSize; {
+			length := binary.LittleEndian.Uint32(page[at:])
+			if length < recordHeader {
+				break
+			}
+			if start+at < end {
+				return false
+			}
+			if at+recordHeader <= p.pageSize {
+				record := page[at : at+recordHeader]
+				if last != 0 && LSN(binary.LittleEndian.Uint64(record[recordPrev:])) != last {
+					return false
+				}
+				sum, to, ok := p.checksum(start + at)
+				switch {
+				case !ok:
+					end = len(p.data) + 1 // nothing comes after what the piece does not hold
+				case sum != binary.LittleEndian.Uint32(record[recordCRC:]):
+					return false
+				default:
+					end = to
+					whole++
+				}
+				p.records = append(p.records, int32(start+at))
+				p.before = append(p.before, last)
+			}
+			last = p.at + LSN(start+at)
+			at += align(int(min(length, uint32(p.pageSize))))
+		}
+	}
+	for i, offset := range p.records {
+		record := p.data[offset : offset+recordHeader]
+		if p.before[i] != 0 {
+			binary.LittleEndian.PutUint64(record[recordPrev:], 0)
+		}
+		if i < whole {
+			binary.LittleEndian.PutUint32(record[recordCRC:], 0)
+		}
+	}
+	for start := 0; start+p.pageSize <= len(p.data); start += p.pageSize {
+		binary.LittleEndian.PutUint64(p.data[start+pageAddress:], 0)
+	}
+	return true
+}
+
+// restore undoes predict. What it needs of later records and pages is never changed, so
+// it goes over the piece once.
+func (p *predictor) restore() {
+	var last LSN
+	for start := 0; start+p.pageSize <= len(p.data); start += p.pageSize {
+		page := p.data[start : start+p.pageSize]
+		field := page[pageAddress:]
+		binary.LittleEndian.PutUint64(field, binary.LittleEndian.Uint64(field)+uint64(p.at+LSN(start)))
+		for at := firstRecord(page); at+4 <= p.pageSize; {
+			length := binary.LittleEndian.Uint32(page[at:])
+			if length < recordHeader {
+				break
+			}
+			if at+recordHeader <= p.pageSize {
+				record := page[at : at+recordHeader]
+				if last != 0 {
+					field := record[recordPrev:]
+					binary.LittleEndian.PutUint64(field, binary.LittleEndian.Uint64(field)+uint64(last))
+				}
+				if sum, _, ok := p.checksum(start + at); ok {
+					field := record[recordCRC:]
+					binary.LittleEndian.PutUint32(field, binary.LittleEndian.Uint32(field)^sum)
+				}
+			}
+			last = p.at + LSN(start+at)
+			at += align(int(min(length, uint32(p.pageSize))))
 		}
 	}
 }

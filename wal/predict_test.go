@@ -17,8 +17,10 @@ func FuzzPredict(f *testing.F) {
 		pageSize := 1 << (10 + size%7)
 		data = data[:len(data)/pageSize*pageSize]
 		was := slices.Clone(data)
-		predict(data, LSN(at), pageSize)
-		restore(data, LSN(at), pageSize)
+		var p predictor
+		p.reset(data, LSN(at), pageSize)
+		p.predict()
+		p.restore()
 		if !bytes.Equal(data, was) {
 			t.Error("other bytes came back")
 		}
@@ -49,10 +51,19 @@ func TestPredictAnything(t *testing.T) {
 		data := disorder(seed, 64<<10)
 		was := slices.Clone(data)
 		pageSize := 1 << (10 + seed%7) // Greenplum has 32 KiB
-		predict(data, LSN(seed<<20), pageSize)
-		restore(data, LSN(seed<<20), pageSize)
+		var p predictor
+		p.reset(data, LSN(seed<<20), pageSize)
+		p.predict()
+		p.restore()
 		if !bytes.Equal(data, was) {
 			t.Fatalf("seed %d: other bytes came back", seed)
+		}
+		p.reset(data, LSN(seed<<20), pageSize)
+		if p.predictExact() {
+			p.restore()
+		}
+		if !bytes.Equal(data, was) {
+			t.Fatalf("seed %d: other bytes came back, or were left", seed)
 		}
 	}
 }

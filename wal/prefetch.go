@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/gpdedup/gpdedup/digest"
 )
 
 // Prefetcher fetches into a spool what a server in recovery will ask for next. There is one
@@ -135,7 +135,7 @@ func (r *prefetch) start(ctx context.Context, at request, all []held) {
 	there := map[Name]bool{}
 	for _, h := range all {
 		there[h.name] = true
-		used += h.size
+		used += h.size()
 	}
 	for _, n := range r.wanted(at) {
 		if r.ended && n == r.end || len(r.busy) == parallel {
@@ -171,20 +171,6 @@ func (r *prefetch) wanted(at request) []uint64 {
 	return wanted
 }
 
-// listen passes on that the bell was rung, until it is closed.
-func listen(bell *os.File, rung chan<- struct{}) {
-	buf := make([]byte, 64)
-	for {
-		if _, err := bell.Read(buf); err != nil {
-			return
-		}
-		select {
-		case rung <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // prune removes what the server has passed, and returns what is left.
 func (p *Prefetcher) prune(at request, all []held) []held {
 	if at.back {
@@ -202,9 +188,12 @@ func (p *Prefetcher) fetch(ctx context.Context, names []Name) bool {
 		if i > 0 && p.Spool.announce(name) != nil {
 			return false
 		}
-		err := p.Spool.add(name, func(w io.Writer) error {
-			_, err := p.Archive.Send(ctx, p.System, name, w)
-			return err
+		err := p.Spool.add(name, func(w io.Writer) (digest.ID, error) {
+			info, err := p.Archive.Send(ctx, p.System, name, w)
+			if err != nil {
+				return digest.ID{}, err
+			}
+			return info.Hash, nil
 		})
 		if err == nil {
 			return true
@@ -247,20 +236,6 @@ func (p *Prefetcher) candidates(at request, number uint64) []Name {
 		return []Name{on(at.name.Timeline)}
 	}
 	return names
-}
-
-// openBell opens the reading end of the bell.
-func (s *Spool) openBell() (*os.File, error) {
-	path := s.path(bellFile)
-	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
-	}
-	// For writing too: else it would be at its end whenever nobody has it open for that.
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	return os.NewFile(uintptr(fd), path), nil
 }
 
 // sweep removes what a process left behind that was killed.

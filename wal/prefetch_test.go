@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo"
 )
 
@@ -246,26 +247,49 @@ func TestSpoolPlace(t *testing.T) {
 	}
 }
 
-// TestSpoiled: what lies in the spool is handed over only as it was put there.
+// TestSpoiled: what lies in the spool is handed over only as it was put there: it is
+// looked at again if it was changed, or if it has lain there for long.
 func TestSpoiled(t *testing.T) {
 	w := newWorld(t, false)
 	d := w.newDataDir(testSystem, 1)
 	s := w.newSpool(d)
 	name := mustName(t, seg(1, 1))
 	dest := d.path("pg_wal", "RECOVERYXLOG")
-	for what, spoil := range map[string]func(path string, data []byte) error{
-		"a bit":     func(p string, b []byte) error { b[500_000] ^= 4; return os.WriteFile(p, b, 0o600) },
-		"cut short": func(p string, b []byte) error { return os.WriteFile(p, b[:4096], 0o600) },
-		"empty":     func(p string, _ []byte) error { return os.Truncate(p, 0) },
-	} {
-		w.must(s.add(name, func(to io.Writer) error { _, err := to.Write(w.segment(seg(1, 1))); return err }))
+	data := w.segment(seg(1, 1))
+	add := func() held {
+		w.must(s.add(name, func(to io.Writer) (digest.ID, error) { _, err := to.Write(data); return digest.Sum(data), err }))
 		h, _ := s.find(name)
-		w.must(spoil(h.file, w.segment(seg(1, 1))))
+		return h
+	}
+	// old has it lie there for an hour, without a trace of a change.
+	old := func(path string) error {
+		then := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(path, then, then); err != nil {
+			return err
+		}
+		return os.Rename(path, fmt.Sprintf("%s.%x", strings.TrimSuffix(path, filepath.Ext(path)), then.UnixNano()))
+	}
+	flip := func(p string) error { b := bytes.Clone(data); b[500_000] ^= 4; return os.WriteFile(p, b, 0o600) }
+	for what, spoil := range map[string]func(path string) error{
+		"a bit":              flip,
+		"a bit, an hour ago": func(p string) error { return errors.Join(flip(p), old(p)) },
+		"cut short":          func(p string) error { return os.WriteFile(p, data[:4096], 0o600) },
+		"empty":              func(p string) error { return os.Truncate(p, 0) },
+	} {
+		w.must(spoil(add().file))
 		if taken, _, err := s.Take(t.Context(), name, dest, false); taken || err != nil {
 			t.Errorf("%s: taken %t, %v", what, taken, err)
 		}
 		if _, found := s.find(name); found {
 			t.Errorf("%s: it is still there", what)
+		}
+	}
+	for what, age := range map[string]func(path string) error{"at once": func(string) error { return nil }, "an hour later": old} {
+		w.must(age(add().file))
+		taken, _, err := s.Take(t.Context(), name, dest, false)
+		got, rerr := os.ReadFile(dest)
+		if !taken || err != nil || rerr != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: taken %t, %v, %v", what, taken, err, rerr)
 		}
 	}
 }

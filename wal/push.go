@@ -60,6 +60,7 @@ func (p *Pusher) Push(ctx context.Context, path string) error {
 	if err := s.readControl(); err != nil {
 		return err
 	}
+	go s.prepare(ctx, name)
 	if _, err := s.push(ctx, path, name); err != nil {
 		return err
 	}
@@ -88,6 +89,18 @@ func (s *session) open(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// prepare has the storage make ready for the file while it is being packed: to make
+// sure of five directories takes a file system as long as to store the file.
+func (s *session) prepare(ctx context.Context, name Name) {
+	st, ok := storage.As[interface {
+		Prepare(ctx context.Context, key string) error
+	}](s.Storage)
+	if !ok || s.waitOpen(ctx) != nil || !s.begun[s.control] { // nothing is made where nothing may be
+		return
+	}
+	_ = st.Prepare(ctx, s.archive.key(s.control, name)) // whatever it is, to store the file meets it too
 }
 
 // waitOpen returns when the archive is open.

@@ -54,7 +54,7 @@ func (a *Archive) confirm(ctx context.Context, epoch SystemID, p *Packed) (int64
 	// are all there.
 	object, err := a.st.Get(ctx, key, maxObject)
 	if err == nil {
-		_, err = openFile(a.keys, key, name, object, a.dec, a.concurrency, io.Discard)
+		_, err = a.opener.open(a.keys, key, name, object, io.Discard)
 	}
 	if err == nil {
 		err = a.st.Put(ctx, key, object)

@@ -21,6 +21,9 @@ type timed struct {
 	limit time.Duration
 }
 
+// Unwrap returns the storage below, whose requests are not limited.
+func (t *timed) Unwrap() storage.Storage { return t.Storage }
+
 // do runs f in a goroutine of its own, because not everything that f may hang in looks
 // at its context.
 func (t *timed) do(ctx context.Context, op, key string, f func(context.Context) error) error {

@@ -99,7 +99,7 @@ func (v *verifier) files(ctx context.Context, e *EpochSurvey) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(requestsAtOnce)
 	if v.data {
-		g.SetLimit(max(1, v.a.concurrency/2)) // each is decoded by several, and held in memory
+		g.SetLimit(max(1, v.a.opener.lanes/2)) // each is decoded by several, and held in memory
 	}
 	for name, stored := range e.files {
 		g.Go(func() error {

@@ -23,6 +23,8 @@ type world struct {
 	repo *repo.Repo
 	a    *Archive
 	pack *Packer
+
+	secret repo.Secret
 }
 
 func newWorld(t *testing.T, encrypted bool) *world {
@@ -33,6 +35,7 @@ func newWorld(t *testing.T, encrypted bool) *world {
 		secret.KeyFile = filepath.Join(t.TempDir(), "key")
 		w.must(repo.CreateKeyFile(secret.KeyFile))
 	}
+	w.secret = secret
 	_, err := repo.Init(t.Context(), w.st, repo.InitOptions{Secret: secret, Now: time.Now()})
 	w.must(err)
 	w.repo, err = repo.Open(t.Context(), w.st, "write", repo.Options{Secret: secret, Concurrency: 2})

@@ -10,16 +10,20 @@
 package main
 
 import (
-	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/gpdedup/gpdedup/bench/internal/machine"
+	"github.com/gpdedup/gpdedup/bench/internal/process"
+	"github.com/gpdedup/gpdedup/bench/internal/section"
 )
 
 func main() {
+	process.Main(nil)
 	gpdedup := flag.String("gpdedup", "./gpdedup", "the program to measure")
 	rows := flag.Int("rows", 1_000_000, "rows of the table; one takes about 200 bytes")
 	days := flag.Int("days", 5, "days, each with updates of 1 % of the rows")
@@ -32,6 +36,14 @@ func main() {
 }
 
 func run(gpdedup string, rows, days int, document string) (err error) {
+	place, err := process.NewPlace("") // where servers are, so that none is left whatever happens
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, place.Close()) }()
+	if err := os.Setenv("TMPDIR", place.Dir); err != nil {
+		return err
+	}
 	w, err := newWorld(gpdedup)
 	if err != nil {
 		return err
@@ -54,7 +66,7 @@ func run(gpdedup string, rows, days int, document string) (err error) {
 	if document == "" {
 		return nil
 	}
-	return replace(document, text)
+	return section.Replace(document, "base", text)
 }
 
 // report is the table of the document.
@@ -89,24 +101,8 @@ func (w *world) report(list []*contender, rows, days int) string {
 	})
 	line(fmt.Sprintf("all %d days, stored", days), func(c *contender) string { return "**" + mib(c.stored[len(c.stored)-1]) + "**" })
 	line("restore of the last day, seconds", func(c *contender) string { return fmt.Sprintf("%.1f", c.restore) })
-	load, _ := os.ReadFile("/proc/loadavg") // for people only
-	first, _, _ := strings.Cut(string(load), " ")
 	fmt.Fprintf(&b, "\nA data directory of %s, of it a table of %d rows with an index; each day 1 %% of the rows, scattered, are updated. "+
-		"Bytes are those of the backups, without the WAL archive. Taken on %d cores, load %s at the end, %s, %s.\n",
-		mib(w.size), rows, runtime.NumCPU(), first, w.versions[0], strings.Join(w.versions[1:], ", "))
+		"Bytes are those of the backups, without the WAL archive. Taken on %d cores, load %.1f at the end, %s, %s.\n",
+		mib(w.size), rows, runtime.NumCPU(), machine.Load(), w.versions[0], strings.Join(w.versions[1:], ", "))
 	return b.String()
-}
-
-func replace(path, text string) error {
-	begin, end := []byte("<!-- base:begin -->\n"), []byte("<!-- base:end -->\n")
-	document, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, found := bytes.Cut(document, begin)
-	_, after, closed := bytes.Cut(rest, end)
-	if !found || !closed {
-		return fmt.Errorf("update %s: it has no lines %q and %q", path, begin, end)
-	}
-	return os.WriteFile(filepath.Clean(path), bytes.Join([][]byte{before, begin, []byte("\n" + text + "\n"), end, after}, nil), 0o644)
 }

@@ -2,13 +2,13 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 	"github.com/gpdedup/gpdedup/wal/pgtest"
 )
 
@@ -97,7 +97,7 @@ func (w *world) measure(list []*contender, rows, days int) error {
 				return fmt.Errorf("%s, day %d: %w", c.name, day, err)
 			}
 			c.seconds = append(c.seconds, time.Since(begin).Seconds())
-			n, err := treeSize(c.folder)
+			n, err := size.Of(c.folder, "wal") // of a repository of ours, WAL is not what a base backup takes
 			if err != nil {
 				return err
 			}
@@ -106,7 +106,7 @@ func (w *world) measure(list []*contender, rows, days int) error {
 		}
 	}
 	var err error
-	if w.size, err = treeSize(filepath.Join(w.primary.Data, "base")); err != nil {
+	if w.size, err = size.Of(filepath.Join(w.primary.Data, "base")); err != nil {
 		return err
 	}
 	for _, c := range list {
@@ -236,26 +236,4 @@ func (w *world) pgBackRest() ([]*contender, error) {
 		}
 	}
 	return list, nil
-}
-
-// treeSize returns how many bytes the files below dir have. Of a repository of ours, WAL
-// does not count: it is not what a base backup takes.
-func treeSize(dir string) (int64, error) {
-	var n int64
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && path == filepath.Join(dir, "wal"):
-			return fs.SkipDir
-		case d.Type().IsRegular():
-			info, err := d.Info()
-			if err != nil {
-				return nil //nolint:nilerr // gone meanwhile
-			}
-			n += info.Size()
-		}
-		return nil
-	})
-	return n, err
 }

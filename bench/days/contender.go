@@ -6,14 +6,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	peer "github.com/gpdedup/gpdedup/bench/internal/contender"
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 )
 
 // contender is one way to keep the days.
 type contender struct {
 	name    string
 	most    int // days that it takes part; 0: all
-	repo    string
-	store   func(day int, file string) *exec.Cmd
+	size    func() (int64, error)
+	store   func(day int, file string) error
 	restore func(day int) *exec.Cmd // prints the day's table; nil: this one is not compared
 	stored  []int64                 // bytes that the repository grew by, by day
 	took    []time.Duration
@@ -22,27 +25,18 @@ type contender struct {
 }
 
 func (c *contender) backup(day int, file string) error {
-	before := treeSize(c.repo)
-	cmd := c.store(day, file)
+	before, err := c.size()
+	if err != nil {
+		return err
+	}
 	start := time.Now()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+	if err := c.store(day, file); err != nil {
+		return err
 	}
 	c.took = append(c.took, time.Since(start))
-	c.stored = append(c.stored, treeSize(c.repo)-before)
-	return nil
-}
-
-func treeSize(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			if info, err := d.Info(); err == nil {
-				n += info.Size()
-			}
-		}
-		return nil
-	})
-	return n
+	after, err := c.size()
+	c.stored = append(c.stored, after-before)
+	return err
 }
 
 // contenders are gpdedup, without and with gpbackup's compression, and the peers.
@@ -55,7 +49,8 @@ func (w *world) contenders() ([]*contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]*contender{plain, gzip}, w.peers("table")...), nil
+	peers, err := w.peers("table")
+	return append([]*contender{plain, gzip}, peers...), err
 }
 
 // plugin is gpdedup as gpbackup calls it, with a repository of its own.
@@ -70,11 +65,16 @@ func (w *world) plugin(name string) (*contender, error) {
 	}
 	config := w.config(name)
 	return &contender{
-		name: name, repo: repo,
-		store: func(day int, file string) *exec.Cmd {
+		name: name, size: func() (int64, error) { return size.Of(repo) },
+		store: func(day int, file string) error {
 			// The hook comes first, as gpbackup has it; it is not waited for.
-			return exec.Command("sh", "-c", `"$0" setup_plugin_for_backup "$1" "$2" segment_host && `+backup, w.gpdedup, config,
+			cmd := exec.Command("sh", "-c", `"$0" setup_plugin_for_backup "$1" "$2" segment_host && `+backup, w.gpdedup, config,
 				"/data/gpseg0/backups/"+timestamp(day)[:8]+"/"+timestamp(day), path(name, day), file)
+			cmd.Env = w.place.Env
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
 		},
 		restore: func(day int) *exec.Cmd { return exec.Command("sh", "-c", restore, w.gpdedup, config, path(name, day)) },
 	}, nil
@@ -105,47 +105,29 @@ func path(name string, day int) string {
 
 // peers are the other programs that are installed, with repositories of their own for
 // what is named.
-func (w *world) peers(what string) (out []*contender) {
+func (w *world) peers(what string) (out []*contender, err error) {
 	if w.alone {
-		return nil
+		return nil, nil
 	}
-	for _, p := range []struct {
-		name       string
-		env        []string
-		init, args []string
-	}{
-		{
-			"restic",
-			[]string{"RESTIC_REPOSITORY=" + w.dir + "/restic-" + what, "RESTIC_PASSWORD=x", "RESTIC_CACHE_DIR=" + w.dir + "/restic.cache"},
-			[]string{"restic", "init"},
-			[]string{"sh", "-c", `restic -q backup --stdin --stdin-filename table <"$1"`},
-		},
-		{
-			"borg",
-			[]string{"BORG_REPO=" + w.dir + "/borg-" + what, "BORG_PASSPHRASE=x", "BORG_BASE_DIR=" + w.dir + "/borg.base"},
-			[]string{"borg", "init", "-e", "repokey-blake2"},
-			[]string{"sh", "-c", `borg create -C zstd,1 "::$0" - <"$1"`},
-		},
-	} {
-		if _, err := exec.LookPath(p.name); err != nil {
-			fmt.Fprintf(os.Stderr, "%s is not installed, and left out\n", p.name)
-			continue
-		}
-		env := append(os.Environ(), p.env...)
-		init := exec.Command(p.init[0], p.init[1:]...)
-		init.Env = env
-		if text, err := init.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%s is left out: %v: %s\n", p.name, err, text)
-			continue
+	programs, missing, err := peer.Find(w.gpdedup, peer.Names())
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range missing {
+		fmt.Fprintln(os.Stderr, m)
+	}
+	for _, p := range programs[1:] {
+		s, err := p.Open(w.ctx, w.place)
+		if err != nil {
+			return nil, fmt.Errorf("%s, for the %s: %w", p.Name, what, err)
 		}
 		out = append(out, &contender{
-			name: p.name, most: peerDays, repo: filepath.Join(w.dir, p.name+"-"+what),
-			store: func(day int, file string) *exec.Cmd {
-				cmd := exec.Command(p.args[0], append(p.args[1:], timestamp(day), file)...)
-				cmd.Env = env
-				return cmd
+			name: p.Name, most: peerDays, size: s.Size,
+			store: func(day int, file string) error {
+				_, err := s.Put(w.ctx, timestamp(day), peer.Input{File: file})
+				return err
 			},
 		})
 	}
-	return out
+	return out, nil
 }

@@ -1,13 +1,21 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
+
+	"github.com/gpdedup/gpdedup/bench/internal/process"
 )
+
+func TestMain(m *testing.M) {
+	process.Main(nil)
+	os.Exit(m.Run())
+}
 
 // TestDays is a short run of either source: each compares by itself what is restored.
 func TestDays(t *testing.T) {
@@ -24,7 +32,7 @@ func TestDays(t *testing.T) {
 			if _, err := os.Stat(postgresBin); err != nil && source == "postgres" {
 				t.Skip("PostgreSQL 15 is not installed")
 			}
-			text, err := run(settings{gpdedup: program, source: source, rows: 20_000, days: 2, alone: true})
+			text, err := run(context.Background(), settings{gpdedup: program, source: source, rows: 20_000, days: 2, alone: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -39,7 +47,7 @@ func TestDays(t *testing.T) {
 			}
 		})
 	}
-	if _, err := run(settings{gpdedup: program, source: "oracle"}); err == nil {
+	if _, err := run(context.Background(), settings{gpdedup: program, source: "oracle"}); err == nil {
 		t.Error("an unknown source is accepted")
 	}
 }

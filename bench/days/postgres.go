@@ -34,7 +34,11 @@ func (w *world) postgresDays(s settings) (text string, err error) {
 	if err != nil {
 		return "", err
 	}
-	bases := append([]*contender{plain}, w.peers("base")...)
+	peers, err := w.peers("cluster")
+	if err != nil {
+		return "", err
+	}
+	bases := append([]*contender{plain}, peers...)
 	if err := w.simulate(baseBackups{t}, bases, 2); err != nil {
 		return "", fmt.Errorf("base backup: %w", err)
 	}

@@ -3,10 +3,11 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gpdedup/gpdedup/bench/internal/section"
 )
 
 // report makes the table of the days.
@@ -120,20 +121,10 @@ func share(stored []int64, from, to int) string {
 var marker = map[string]string{"tablegen": "days", "postgres": "pgdays"}
 
 // publish replaces the source's section of the document, or prints it if there is none.
-func publish(s settings, section string) error {
+func publish(s settings, text string) error {
 	if s.document == "" {
-		fmt.Print(section)
+		fmt.Print(text)
 		return nil
 	}
-	begin, end := "<!-- "+marker[s.source]+":begin -->", "<!-- "+marker[s.source]+":end -->"
-	data, err := os.ReadFile(s.document)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(data), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no section between %s and %s", s.document, begin, end)
-	}
-	return os.WriteFile(s.document, []byte(before+begin+"\n\n"+section+"\n"+end+after), 0o644)
+	return section.Replace(s.document, marker[s.source], text)
 }

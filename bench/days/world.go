@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -10,12 +11,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/gpdedup/gpdedup/bench/internal/process"
 )
 
 // world is the directory that everything lies in.
 type world struct {
-	gpdedup, dir string
-	alone        bool // without peers
+	ctx          context.Context //nolint:containedctx // lives as long as run
+	place        *process.Place
+	gpdedup, dir string // dir is the place's
+	alone        bool   // without peers
 }
 
 // source makes the table.

@@ -13,21 +13,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-func TestParseSize(t *testing.T) {
-	for text, want := range map[string]int64{
-		"200MB": 200_000_000, "200M": 200_000_000, "200MiB": 200 << 20, "1gb": 1_000_000_000, "64k": 64_000, "5 MB": 5_000_000, "12": 12,
-	} {
-		if got, err := parseSize(text); err != nil || got != want {
-			t.Errorf("parseSize(%q) = %d, %v; want %d", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "MB", "-1MB", "0", "1.5GB", "9999999999GB", "10XB", "M10"} {
-		if got, err := parseSize(text); err == nil {
-			t.Errorf("parseSize(%q) = %d", text, got)
-		}
-	}
-}
-
 func TestParse(t *testing.T) {
 	set, err := parse([]string{"--size", "3MB", "--days=2", "--compress", "gzip", "--keep", "/bin/sh"})
 	if want := (settings{"/bin/sh", 3_000_000, 2, 2, 2, true, true}); err != nil || set != want {

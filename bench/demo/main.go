@@ -8,9 +8,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 )
 
 // settings are the command line's.
@@ -45,7 +46,7 @@ func main() {
 func parse(args []string) (settings, error) {
 	set := settings{}
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
-	size := f.String("size", "200MB", "text of all tables on the first day")
+	text := f.String("size", "200MB", "text of all tables on the first day")
 	compress := f.String("compress", "none", "what gpbackup would pipe tables through: none or gzip")
 	exe := f.String("gpdedup", "gpdedup", "the program to show, which may also be named as argument")
 	f.IntVar(&set.days, "days", 3, "how many days to back up")
@@ -56,7 +57,7 @@ func parse(args []string) (settings, error) {
 		return set, err
 	}
 	var err error
-	if set.size, err = parseSize(*size); err != nil {
+	if set.size, err = size.Parse(*text); err != nil {
 		return set, err
 	}
 	switch *compress {
@@ -86,27 +87,6 @@ func parse(args []string) (settings, error) {
 		return set, fmt.Errorf("use %s: gpbackup does not quote paths", set.exe)
 	}
 	return set, nil
-}
-
-// parseSize reads 200MB, 200M or 200MiB.
-func parseSize(text string) (int64, error) {
-	number := strings.TrimRight(text, "BbiI")
-	unit := int64(1)
-	if i := strings.IndexAny(number, "kKmMgG"); i >= 0 && i == len(number)-1 {
-		base := int64(1000)
-		if strings.ContainsAny(text, "iI") {
-			base = 1024
-		}
-		for range 1 + strings.IndexByte("kmg", number[i]|0x20) {
-			unit *= base
-		}
-		number = number[:i]
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
-	if err != nil || n < 1 || n > 1<<50/unit {
-		return 0, fmt.Errorf("read size %q: want something like 200MB", text)
-	}
-	return n * unit, nil
 }
 
 // run is the whole show.

@@ -52,6 +52,11 @@ func open(b *testing.B) *repo.Repo {
 
 func write(b *testing.B, r *repo.Repo, day int) repo.WriteReport {
 	b.Helper()
+	return writeFrom(b, r, day, bytes.NewReader(tableText()))
+}
+
+func writeFrom(b *testing.B, r *repo.Repo, day int, src io.Reader) repo.WriteReport {
+	b.Helper()
 	name := repo.Name{Class: repo.Backup, Namespace: "default", Group: fmt.Sprintf("%014d", day), Item: "table"}
 	o := repo.WriteOptions{}
 	if day > 0 {
@@ -59,7 +64,7 @@ func write(b *testing.B, r *repo.Repo, day int) repo.WriteReport {
 		previous.Group = fmt.Sprintf("%014d", day-1)
 		o.Previous = []repo.Name{previous}
 	}
-	rep, err := r.Write(context.Background(), name, bytes.NewReader(tableText()), o)
+	rep, err := r.Write(context.Background(), name, src, o)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func (b *bench) largeIndex(ctx context.Context, h *host) error {
 	}
 	dir := filepath.Join(h.cache, id)
 	// One is made, for all repositories: it does not know which it is of.
-	kept := filepath.Join(b.dir, "large-index")
+	kept := filepath.Join(b.place.Dir, "large-index")
 	if _, err := os.Stat(kept); err != nil {
 		progress("  build an index of %s chunks", count(b.set.indexChunks))
 		if err := buildIndex(ctx, kept, b.set.indexChunks); err != nil {

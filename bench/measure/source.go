@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/gpdedup/gpdedup/bench/tablegen"
@@ -82,11 +81,6 @@ func (s *tableSource) Read(p []byte) (int, error) {
 		}()
 	}
 	return s.reader.Read(p)
-}
-
-// noise is a stream of bytes that nothing compresses.
-func noise(n int64) io.Reader {
-	return io.LimitReader(rand.NewChaCha8([32]byte{7}), n)
 }
 
 // counter counts what is written to it.

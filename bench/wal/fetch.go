@@ -4,24 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
-
-// sample is a figure of several rounds.
-type sample []float64
-
-func (s sample) median() float64 {
-	sorted := slices.Sorted(slices.Values(s))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
-func (s sample) String() string {
-	return fmt.Sprintf("%.1f (%.1f–%.1f)", s.median(), slices.Min(s), slices.Max(s))
-}
 
 // measureFetch measures how many segments a second come out one after the other, as a
 // server asks for them, that takes no time to replay them.
@@ -35,23 +21,22 @@ func measureFetch(w *world) (string, error) {
 		return "", err
 	}
 	archives = append([]archive{
-		w.cp(), w.ours("gpdedup", w.exe, repository), w.ours("gpdedup, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
+		w.cp(), w.ours("gpdedup, encrypted", w.exe, repository), w.ours("gpdedup, encrypted, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
 	}, archives...)
 	files := w.files[:min(len(w.files), 100)]
-	rates := make([]sample, len(archives))
 	for range w.rounds {
-		for i, a := range archives {
+		for _, a := range archives {
 			took, err := w.fetchAll(&a, files)
 			if err != nil {
 				return "", err
 			}
-			rates[i] = append(rates[i], float64(len(files))/took.Seconds())
+			w.note(a.name, fetched, len(files), took)
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "| `restore_command` | segments/s, one after the other |\n|---|---:|\n")
-	for i, a := range archives {
-		fmt.Fprintf(&b, "| %s | %v |\n", a.name, rates[i])
+	fmt.Fprintf(&b, "| `restore_command` | segments/s, one after the other | processor time of each call, ms |\n|---|---:|---:|\n")
+	for _, a := range archives {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", a.name, w.rate(a.name, fetched), w.each(a.name, fetched))
 	}
 	return b.String(), nil
 }
@@ -76,6 +61,7 @@ func (w *world) fetchAll(a *archive, files []string) (time.Duration, error) {
 		return 0, fmt.Errorf("%w: %s", err, out)
 	}
 	const dest = "pg_wal/RECOVERYXLOG"
+	w.used = 0
 	begin := time.Now()
 	for _, f := range files {
 		cmd := w.Command("sh", "-c", strings.NewReplacer("%f", f, "%p", dest).Replace(a.of(data)))
@@ -83,6 +69,7 @@ func (w *world) fetchAll(a *archive, files []string) (time.Duration, error) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return 0, fmt.Errorf("%s: %s: %w: %s", a.name, f, err, out)
 		}
+		w.used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		if info, err := os.Stat(filepath.Join(data, dest)); err != nil || info.Size() != 16<<20 {
 			return 0, fmt.Errorf("%s: %s did not come (%v)", a.name, f, err)
 		}

@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gpdedup/gpdedup/bench/internal/results"
+	"github.com/gpdedup/gpdedup/bench/internal/sample"
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 )
 
 // pusher is an archive_command, and the place that it fills.
@@ -37,52 +40,59 @@ func (w *world) pushers() ([]pusher, error) {
 	all := []pusher{
 		{name: "cp", command: "cp %p " + plain + "/%f", fresh: empty(plain), stored: plain},
 		{name: "cp and fsync", command: "cp %p " + plain + "/%f && sync " + plain + "/%f " + plain, fresh: empty(plain), stored: plain},
-		w.pushOurs(),
+		w.pushOurs(true), w.pushOurs(false),
 	}
 	rest, err := w.pushRest(empty)
 	return append(all, rest...), err
 }
 
-func (w *world) pushOurs() pusher {
+func (w *world) pushOurs(encrypted bool) pusher {
 	dir := filepath.Join(w.dir, "pushrepo")
+	secret := []string{"--key-file", dir + ".key"}
+	create := secret
+	if !encrypted {
+		secret, create = nil, []string{"--no-encryption"}
+	}
 	return pusher{
-		name:    "gpdedup",
-		command: w.exe + " wal push --cluster main --repo " + dir + " --key-file " + dir + ".key --cache-dir " + dir + ".cache %p",
+		name:    encryptedName("gpdedup", encrypted),
+		command: strings.Join(append([]string{w.exe, "wal push --cluster main --repo", dir, "--cache-dir", dir + ".cache"}, append(secret, "%p")...), " "),
 		fresh: func() error {
 			for _, d := range []string{dir, dir + ".key", dir + ".cache"} {
 				if err := os.RemoveAll(d); err != nil {
 					return err
 				}
 			}
-			_, err := w.Run(w.exe, "repo", "init", "--repo", dir, "--key-file", dir+".key")
+			_, err := w.Run(w.exe, append([]string{"repo", "init", "--repo", dir}, create...)...)
 			return err
 		},
 		stored: dir + "/wal", backlog: true,
 	}
 }
 
-// pushRest returns ways to push with pgBackRest: with zstd at level 1, the quickest,
-// and at 3, which is its default.
+// pushRest returns ways to push with pgBackRest: with each level of zstd, and that encrypted,
+// which ours is by default.
 func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
-	command, err := w.rest()
-	if command == "" || err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(w.dir, "pgbackrest-push")
-	// A stanza without WAL, to begin with each time.
-	if out, err := w.Run("sh", "-c", "cp -a "+w.dir+"/pgbackrest "+dir+".new && rm -rf "+dir+".new/repo/archive/main/*-1/* && mkdir -p "+dir); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, out)
-	}
-	command = strings.ReplaceAll(command, w.dir+"/pgbackrest/", dir+"/")
 	var all []pusher
-	for _, level := range []string{"1", "3"} {
+	for i := range 2 * len(w.set.levels) {
+		level, encrypted := w.set.levels[i%len(w.set.levels)], i >= len(w.set.levels)
+		command, err := w.rest(encrypted)
+		if command == "" || err != nil {
+			return nil, err
+		}
+		made := w.restDir(encrypted)
+		dir := made + "-push"
+		// A stanza without WAL, to begin with each time.
+		if out, err := w.Run("sh", "-c", "rm -rf "+dir+".new && cp -a "+made+" "+dir+".new && rm -rf "+dir+".new/repo/archive/main/*-1/* && mkdir -p "+dir); err != nil {
+			return nil, fmt.Errorf("%w: %s", err, out)
+		}
+		command = strings.ReplaceAll(command, made+"/", dir+"/")
 		flags := fmt.Sprintf(" --compress-level=%s --repo1-path=%s/repo --log-path=%[2]s/log --lock-path=%[2]s/lock", level, dir)
 		for _, mode := range []struct {
 			name, flag string
 			backlog    bool
 		}{{"", " --no-archive-async", false}, {", asynchronous, 2 processes", " --archive-async --spool-path=" + dir + "/spool", true}} {
 			all = append(all, pusher{
-				name:    "pgBackRest, zst " + level + mode.name,
+				name:    encryptedName("pgBackRest, zst "+level+mode.name, encrypted),
 				command: command + flags + mode.flag + " archive-push %p",
 				fresh: func() error {
 					if err := empty(dir)(); err != nil {
@@ -98,8 +108,16 @@ func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 	return all, nil
 }
 
-// onebyone is how many segments are pushed one by one.
-const onebyone = 40
+// asynchronous reports whether the work is done in a process that nobody waits for.
+func (p *pusher) asynchronous() bool { return strings.Contains(p.name, "asynchronous") }
+
+// single returns how many segments are pushed one by one.
+func (w *world) single(p *pusher) int {
+	if p.asynchronous() { // each call waits for a process that it starts
+		return min(8, w.set.single, len(w.files))
+	}
+	return min(w.set.single, len(w.files))
+}
 
 // measurePush measures segments pushed a second, as an archiver does it: one by one
 // as they come, and from a backlog; what they take; and what an idle call costs.
@@ -111,28 +129,30 @@ func measurePush(w *world) (string, error) {
 	if err := w.linkWAL(); err != nil {
 		return "", err
 	}
-	single, backlog := make([]sample, len(pushers)), make([]sample, len(pushers))
-	size := make([]int64, len(pushers))
 	for range w.rounds {
 		for i := range pushers {
 			p := &pushers[i]
-			took, err := w.pushAll(p, w.files[:min(onebyone, len(w.files))], false)
+			files := w.files[:w.single(p)]
+			took, err := w.pushAll(p, files, false)
 			if err != nil {
 				return "", err
 			}
-			single[i] = append(single[i], float64(min(onebyone, len(w.files)))/took.Seconds())
-			if !p.backlog && size[i] > 0 {
+			w.note(p.name, oneByOne, len(files), took)
+			all := w.found.Run(p.name, fromBacklog)
+			if !p.backlog && len(all.Stored) > 0 {
 				continue
 			}
 			if took, err = w.pushAll(p, w.files, true); err != nil {
 				return "", err
 			}
 			if p.backlog {
-				backlog[i] = append(backlog[i], float64(len(w.files))/took.Seconds())
+				w.note(p.name, fromBacklog, len(w.files), took)
 			}
-			if size[i], err = treeSize(p.stored); err != nil {
+			stored, err := size.Of(p.stored)
+			if err != nil {
 				return "", err
 			}
+			all.Stored = append(all.Stored, float64(stored))
 		}
 	}
 	starts, err := w.starts(pushers)
@@ -140,14 +160,18 @@ func measurePush(w *world) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "| `archive_command` | segments/s, one by one | from a backlog of %d | stored, of %.1f GB |\n|---|---:|---:|---:|\n",
+	fmt.Fprintf(&b, "| `archive_command` | segments/s, one by one | processor time of each, ms | from a backlog of %d | stored, of %.1f GB |\n|---|---:|---:|---:|---:|\n",
 		len(w.files), float64(len(w.files)*(16<<20))/1e9)
-	for i, p := range pushers {
+	for _, p := range pushers {
 		many := "as one by one"
 		if p.backlog {
-			many = backlog[i].String()
+			many = w.rate(p.name, fromBacklog)
 		}
-		fmt.Fprintf(&b, "| %s | %v | %s | %.1f MB |\n", p.name, single[i], many, float64(size[i])/1e6)
+		time := w.each(p.name, oneByOne)
+		if p.asynchronous() {
+			time = "–"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.1f MB |\n", p.name, w.rate(p.name, oneByOne), time, many, results.Stored(w.found.Find(p.name, fromBacklog)).Median())
 	}
 	return b.String() + "\n" + starts, nil
 }
@@ -188,6 +212,7 @@ func (w *world) pushAll(p *pusher, files []string, backlog bool) (time.Duration,
 			}
 		}
 	}
+	w.used = 0
 	begin := time.Now()
 	for _, f := range files {
 		if !backlog {
@@ -211,6 +236,7 @@ func (w *world) call(p *pusher, file string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %s: %w: %s", p.name, file, err, out)
 	}
+	w.used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return nil
 }
 
@@ -229,7 +255,7 @@ func (w *world) starts(pushers []pusher) (string, error) {
 	}
 	var cells []string
 	for _, c := range commands {
-		var all sample
+		var all sample.Sample
 		for range w.rounds {
 			begin := time.Now()
 			for range calls {
@@ -239,20 +265,7 @@ func (w *world) starts(pushers []pusher) (string, error) {
 			}
 			all = append(all, time.Since(begin).Seconds()*1000/calls)
 		}
-		cells = append(cells, fmt.Sprintf("%s %.1f ms", c.name, all.median()))
+		cells = append(cells, fmt.Sprintf("%s %.1f ms", c.name, all.Median()))
 	}
 	return "Process start, through `sh -c`: " + strings.Join(cells, ", ") + ".\n", nil
-}
-
-func treeSize(dir string) (int64, error) {
-	var sum int64
-	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		info, err := e.Info()
-		sum += info.Size()
-		return err
-	})
-	return sum, err
 }

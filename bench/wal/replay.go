@@ -9,6 +9,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/gpdedup/gpdedup/bench/internal/results"
 )
 
 // delay is what the slow program's storage adds to each request.
@@ -29,26 +32,25 @@ func measureReplay(w *world) (string, error) {
 		return "", err
 	}
 	archives := append([]archive{
-		w.cp(), w.ours("gpdedup", w.exe, repository), w.ours("gpdedup, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
-		w.ours("gpdedup, each request to the storage 100 ms longer", slow, repository),
+		w.cp(), w.ours("gpdedup, encrypted", w.exe, repository), w.ours("gpdedup, encrypted, `--prefetch 0`", w.exe, repository, "--prefetch", "0"),
+		w.ours("gpdedup, encrypted, each request to the storage 100 ms longer", slow, repository),
 	}, rest...)
-	seconds := make([]sample, len(archives))
-	shares := make([]sample, len(archives))
 	for range w.rounds {
-		for i, a := range archives {
+		for _, a := range archives {
 			took, err := w.replay(&a)
 			if err != nil {
 				return "", err
 			}
 			w.Logf("replay with %s: %.1f s", a.name, took)
-			seconds[i] = append(seconds[i], took)
-			shares[i] = append(shares[i], took/seconds[0][len(seconds[0])-1])
+			w.note(a.name, replayed, len(w.files), time.Duration(took*float64(time.Second)))
 		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "| `restore_command` | replay, s | to cp of the same round |\n|---|---:|---:|\n")
-	for i, a := range archives {
-		fmt.Fprintf(&b, "| %s | %v | %.2f |\n", a.name, seconds[i], shares[i].median())
+	cp := results.Wall(w.found.Find(archives[0].name, replayed))
+	for _, a := range archives {
+		took := results.Wall(w.found.Find(a.name, replayed))
+		fmt.Fprintf(&b, "| %s | %s | %.2f |\n", a.name, took.Format("%.1f"), took.Over(cp).Median())
 	}
 	return b.String(), nil
 }

@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/gpdedup/gpdedup/bench/internal/results"
 	"github.com/gpdedup/gpdedup/wal/pgtest"
 )
 
@@ -25,6 +27,9 @@ type world struct {
 	backup   *pgtest.Cluster
 	plain    string   // the archive that cp made
 	files    []string // its segments, in order
+	found    results.Topic
+	set      settings
+	used     time.Duration // processor time of the commands of a run, as far as they were waited for
 }
 
 // world is a pgtest.Reporter: what goes wrong ends the measurement.
@@ -80,7 +85,7 @@ func (w *world) makeWAL() error {
 	w.Logf("making %d segments", w.segments)
 	p := w.NewCluster(w, pgtest.Options{SegmentSize: 16, Settings: []string{
 		"archive_mode = on", "archive_command = 'cp %p " + w.plain + "/%f'", "max_wal_size = 1GB", "checkpoint_timeout = 5min",
-		"shared_buffers = 512MB", "max_wal_senders = 4",
+		"shared_buffers = 512MB", "max_wal_senders = 4", "synchronous_commit = off", // makes the same WAL sooner
 	}})
 	p.Start(w)
 	w.primary = p

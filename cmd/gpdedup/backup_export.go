@@ -61,6 +61,7 @@ func (c *BackupExportCmd) Run(g *Globals) error {
 	if err != nil {
 		return err
 	}
+	g.metrics.Restored(report.Files, report.Bytes)
 	err = g.Print(report, func(w io.Writer) {
 		printProblems(w, report.Problems)
 		for _, ts := range report.Exported {

@@ -82,6 +82,7 @@ func (c *BackupForgetCmd) Run(g *Globals) error {
 	if err != nil {
 		return fmt.Errorf("backups are forgotten, but their space is not freed: %w", err)
 	}
+	g.countForgotten(c.DryRun, report.Kept, report.Forgotten, report.Prune)
 	return g.Print(report, report.write)
 }
 

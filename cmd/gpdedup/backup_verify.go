@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/plugin/backups"
 	"github.com/gpdedup/gpdedup/repo"
 )
@@ -48,6 +49,8 @@ func (c *BackupVerifyCmd) Run(g *Globals) error {
 	if err != nil {
 		return err
 	}
+	g.metrics.Restored(report.Streams, report.Bytes)
+	g.metrics.Set(metrics.VerifyProblems, float64(len(report.Problems)))
 	err = g.Print(report, func(w io.Writer) {
 		printProblems(w, report.Problems)
 		if report.OK {

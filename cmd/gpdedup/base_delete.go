@@ -18,7 +18,9 @@ type BaseDeleteCmd struct {
 func (BaseDeleteCmd) Help() string {
 	return `A deleted backup cannot be restored any more, from this moment on. Its space is freed by
 'gpdedup repo prune', and until then 'gpdedup base undelete' brings it back; its WAL is
-removed by the next 'gpdedup base forget' or 'gpdedup wal cleanup'.
+removed by the next 'gpdedup base forget' or 'gpdedup wal cleanup'. Of a push that was
+killed, which 'gpdedup base list' shows as not complete, what is left is the WAL that is
+kept for it; then that is kept no more.
 
 Example:
 
@@ -30,6 +32,7 @@ type baseDeleteReport struct {
 	Namespace string   `json:"namespace"`
 	Deleted   []string `json:"deleted"`
 	Already   []string `json:"already_deleted"`
+	GivenUp   []string `json:"given_up"` // pushes that left a mark and no backup
 }
 
 // Run deletes base backups.
@@ -39,9 +42,22 @@ func (c *BaseDeleteCmd) Run(g *Globals, b *BaseCmd) error {
 		return err
 	}
 	defer r.Close()
-	report := baseDeleteReport{Namespace: g.Namespace, Deleted: []string{}, Already: []string{}}
+	report := baseDeleteReport{Namespace: g.Namespace, Deleted: []string{}, Already: []string{}, GivenUp: []string{}}
 	for _, label := range c.Labels {
-		switch err := base.Delete(g.Context(), r, a, label); {
+		err := base.Delete(g.Context(), r, a, label)
+		known := err == nil || errors.Is(err, repo.ErrDeleted)
+		if known || errors.Is(err, repo.ErrNoStream) {
+			// What keeps WAL for a push that was killed, even after its end.
+			given, gerr := base.GiveUp(g.Context(), a, label)
+			if gerr != nil {
+				return fmt.Errorf("base delete: %w", gerr)
+			}
+			if given && !known {
+				report.GivenUp = append(report.GivenUp, label)
+				continue
+			}
+		}
+		switch {
 		case errors.Is(err, repo.ErrDeleted):
 			report.Already = append(report.Already, label)
 		case err != nil:
@@ -53,6 +69,9 @@ func (c *BaseDeleteCmd) Run(g *Globals, b *BaseCmd) error {
 	return g.Print(report, func(w io.Writer) {
 		for _, label := range report.Deleted {
 			say(w, "deleted base backup %s", label)
+		}
+		for _, label := range report.GivenUp {
+			say(w, "the push of base backup %s is given up; no WAL is kept for it", label)
 		}
 		for _, label := range report.Already {
 			say(w, "base backup %s was deleted already", label)

@@ -55,6 +55,13 @@ func (c *BaseForgetCmd) Run(g *Globals, b *BaseCmd) error {
 	if report.Prune, err = c.pruneAfter(g, r); err != nil {
 		return fmt.Errorf("base backups are forgotten, but their space is not freed: %w", err)
 	}
+	kept := 0
+	for i := range report.Backups {
+		if report.Backups[i].Keep {
+			kept++
+		}
+	}
+	g.countForgotten(c.DryRun, kept, len(report.Backups)-kept, report.Prune)
 	return g.Print(report, report.write)
 }
 

@@ -16,7 +16,8 @@ type BaseListCmd struct {
 // Help shows examples.
 func (BaseListCmd) Help() string {
 	return `Shows for each base backup until when it can be recovered, on each timeline: how far the
-archive has WAL without a gap, and when the last segment of that was archived.
+archive has WAL without a gap, and when the last segment of that was archived. Last come
+pushes that are not complete: 'gpdedup base delete LABEL' gives up one that was killed.
 
 Examples:
 
@@ -32,6 +33,10 @@ func (c *BaseListCmd) Run(g *Globals, b *BaseCmd) error {
 		return err
 	}
 	defer r.Close()
+	unfinished, err := base.FindUnfinished(g.Context(), a)
+	if err != nil {
+		return fmt.Errorf("base list: %w", err)
+	}
 	list, err := base.List(g.Context(), r, a, c.Deleted)
 	if err != nil {
 		return fmt.Errorf("base list: %w", err)
@@ -40,6 +45,7 @@ func (c *BaseListCmd) Run(g *Globals, b *BaseCmd) error {
 	if err != nil {
 		return fmt.Errorf("base list: %w", err)
 	}
+	rows = append(rows, base.UnfinishedRows(a, unfinished, rows)...)
 	return g.Print(rows, func(w io.Writer) { printBases(w, rows, g.Namespace) })
 }
 
@@ -53,8 +59,11 @@ func printBases(w io.Writer, rows []base.Row, namespace string) {
 	for _, r := range rows {
 		if r.Backup == nil {
 			what := r.Problem
-			if r.Deleted {
+			switch {
+			case r.Deleted:
 				what = "deleted"
+			case r.Unfinished != nil:
+				what = r.Problem + "; WAL from " + r.Unfinished.From + " on is kept for it"
 			}
 			row(t, r.Label, formatTime(r.Stored), "", "", "", "", what)
 			continue

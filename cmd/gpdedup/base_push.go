@@ -26,8 +26,8 @@ type BasePushCmd struct {
 	WALTimeout  time.Duration `name:"wal-timeout" default:"10m" placeholder:"TIME" help:"How long to wait for the WAL that makes the backup consistent to be archived; then the backup is given up."`
 	Checkpoint  string        `name:"checkpoint" enum:"fast,spread" default:"fast" help:"fast: the server makes its checkpoint at once; spread: it takes its time, and the disks are spared."`
 	MaxRate     string        `name:"max-rate" placeholder:"SIZE" help:"At most that much a second, such as 50MiB."`
-	Compression string        `placeholder:"LEVEL" help:"off, fastest, default, better or best; fastest if nothing is said."`
-	Delta       string        `placeholder:"MODE" help:"Store what distinguishes a chunk from a similar one: auto (where it pays; the default), on or off."`
+	Compression string        `placeholder:"LEVEL" complete:"off,fastest,default,better,best" help:"off, fastest, default, better or best; fastest if nothing is said."`
+	Delta       string        `placeholder:"MODE" complete:"auto,on,off" help:"Store what distinguishes a chunk from a similar one: auto (where it pays; the default), on or off."`
 }
 
 // Help shows examples.
@@ -141,10 +141,12 @@ func (c *BasePushCmd) run(g *Globals, b *BaseCmd) (err error) {
 	}
 	var total int64
 	if c.Input == "-" {
-		if err := plugin.CheckOpen(plugin.Stdin); err != nil {
+		in, err := plugin.NewInput(ctx, plugin.Stdin)
+		if err != nil {
 			return err
 		}
-		o.Source = base.Archive(interruptible(ctx, os.Stdin))
+		defer in.Close()
+		o.Source = base.Archive(in)
 	} else {
 		server, release, err := c.begin(ctx, a, o.Label, rate)
 		if err != nil {
@@ -161,6 +163,7 @@ func (c *BasePushCmd) run(g *Globals, b *BaseCmd) (err error) {
 	if err != nil {
 		return err
 	}
+	g.countBase(b.Content, report)
 	if report.MarkLeft != nil {
 		say(g.Stderr(), "warning: the backup is stored, but what kept its WAL meanwhile is still there: %v", report.MarkLeft)
 	}

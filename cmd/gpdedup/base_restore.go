@@ -28,7 +28,7 @@ type BaseRestoreCmd struct {
 	Name      string        `name:"name" xor:"target" placeholder:"NAME" help:"Recover to this restore point, as pg_create_restore_point named it."`
 	XID       string        `name:"xid" xor:"target" placeholder:"XID" help:"Recover to this transaction's commit."`
 	Exclusive bool          `name:"exclusive" help:"Stop just before the target, not just after it."`
-	Timeline  string        `name:"timeline" placeholder:"TLI" help:"Follow this timeline: a number, latest (the default) or current, which is the backup's own."`
+	Timeline  string        `name:"timeline" placeholder:"TLI" complete:"latest,current" help:"Follow this timeline: a number, latest (the default) or current, which is the backup's own."`
 	Action    string        `name:"target-action" enum:"promote,pause,shutdown" default:"promote" help:"What the server does at the target: take writes on a new timeline, wait for pg_wal_replay_resume(), or stop."`
 	Standby   bool          `name:"standby" help:"Make a standby, which follows the archive; primary_conninfo is yours to add."`
 	NoArchive bool          `name:"no-archive" help:"Set archive_mode to off: for a copy that is to write nothing to the archive."`
@@ -131,6 +131,7 @@ func (c *BaseRestoreCmd) run(g *Globals, b *BaseCmd) error {
 	if err != nil {
 		return err
 	}
+	g.metrics.Restored(1, plan.Backup.Manifest.Length)
 	report := baseRestoreReport{
 		Namespace: g.Namespace, Content: b.Content, Backup: *plan.Backup.Info, Target: string(plan.Target.Kind),
 		Timeline: plan.Timeline, Until: plan.Until, Output: c.TargetDir, Warnings: append([]string{}, plan.Warnings...),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
 	"github.com/gpdedup/gpdedup/wal/base"
@@ -64,6 +65,7 @@ func (c *BaseVerifyCmd) Run(g *Globals, b *BaseCmd) error {
 		}
 		rows = append(rows, row)
 	}
+	g.metrics.Set(metrics.VerifyProblems, float64(bad))
 	err = g.Print(rows, func(w io.Writer) {
 		for _, r := range rows {
 			if r.OK {
@@ -107,7 +109,9 @@ func verifyBase(g *Globals, r *repo.Repo, a *wal.Archive, backup *base.Backup) (
 	if err != nil && (g.Context().Err() != nil || !errors.Is(err, repo.ErrDamaged) && !errors.Is(err, repo.ErrNewer) && !errors.Is(err, wal.ErrAbsent)) {
 		return row, err
 	}
-	row.OK = err == nil
+	if row.OK = err == nil; row.OK {
+		g.metrics.Restored(1, row.Bytes)
+	}
 	if err != nil {
 		row.Problem = err.Error()
 	}

@@ -20,5 +20,6 @@ func readConfig(path string, getenv func(string) string) (settings, error) {
 		Compression: c.Compression, Delta: c.Delta, Concurrency: c.Concurrency,
 		KeepWrapping: c.KeepWrapping,
 		Target:       c.Target,
+		MetricsFile:  c.MetricsFile,
 	}, nil
 }

@@ -30,9 +30,9 @@ type listing struct {
 }
 
 // askAhead asks for what repo.Open is going to read, all at once.
-func askAhead(ctx context.Context, st storage.Storage, operation string, secret repo.Secret) *eager {
+func askAhead(ctx context.Context, st storage.Storage, secret repo.Secret) *eager {
 	const limit = 1 << 20 // bytes; what is longer is none of it
-	keys, prefixes := repo.OpenReads(operation, secret)
+	keys, prefixes := repo.OpenReads(secret)
 	e := &eager{Storage: st, objects: map[string]chan object{}, lists: map[string]chan listing{}}
 	for _, key := range keys {
 		answer := make(chan object, 1)

@@ -24,7 +24,7 @@ func usageError(text, hint string) error {
 
 // parseError turns kong's complaint into one of ours, which says what was being
 // asked and where help is to be found.
-func parseError(err error) error {
+func parseError(err error, args []string) error {
 	// A help page is written while the command line is read.
 	if write := (*fs.PathError)(nil); errors.As(err, &write) && write.Op == "write" {
 		return fmt.Errorf("print help: %w", write)
@@ -39,7 +39,8 @@ func parseError(err error) error {
 		}
 	}
 	command = strings.TrimSpace(command)
-	text := err.Error()
+	text, guess := suggest(err, args)
+	text += guess
 	if command != "" {
 		text = command + ": " + text
 	}

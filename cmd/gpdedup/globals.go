@@ -13,6 +13,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/storage"
@@ -33,6 +34,7 @@ type Globals struct {
 	Bucket          Bucket `embed:""`
 	JSONOutput      bool   `name:"json" group:"output" help:"Report as one JSON document."`
 	Quiet           bool   `name:"quiet" short:"q" group:"output" help:"Report nothing but errors, data, and what --json asks for."`
+	MetricsFile     string `name:"metrics-file" group:"output" placeholder:"FILE" help:"Leave numbers for Prometheus in this file, or in files of this directory. ($$GPDEDUP_METRICS_FILE)"`
 	Verbose         bool   `name:"verbose" short:"v" group:"output" help:"Say more, and show progress where there is no terminal."`
 
 	repoFlag, namespaceFlag string // what the command line itself says
@@ -50,6 +52,8 @@ type Globals struct {
 	keepWrapping bool
 	target       target.Options
 	log          *slog.Logger
+	metrics      *metrics.Run // nil: nobody wants any
+	command      string       // that is counted
 }
 
 // Context ends when the process is asked to end.
@@ -171,6 +175,7 @@ func (g *Globals) settle(getenv func(string) string) error {
 	env := settings{
 		Target: target.Environment(getenv),
 		Repo:   getenv("GPDEDUP_REPO"), Namespace: getenv("GPDEDUP_NAMESPACE"), CacheDir: getenv("GPDEDUP_CACHE_DIR"),
+		MetricsFile: getenv("GPDEDUP_METRICS_FILE"),
 		Secret: repo.Secret{
 			KeyFile: getenv("GPDEDUP_KEY_FILE"), Password: getenv("GPDEDUP_PASSWORD"),
 			PasswordFile: getenv("GPDEDUP_PASSWORD_FILE"), PasswordCommand: getenv("GPDEDUP_PASSWORD_COMMAND"),
@@ -193,6 +198,7 @@ func (g *Globals) settle(getenv func(string) string) error {
 	g.fill(settings{Namespace: "default", CacheDir: defaultCacheDir()})
 	g.target.Requests, g.target.Getenv = g.concurrency, getenv
 	g.target.Notify = func(op, key string, attempt int, err error) {
+		g.metrics.Add(metrics.Retries, 1)
 		g.log.Warn("storage fails, will try again", "operation", op, "key", key, "attempt", attempt, "error", err)
 	}
 	return nil
@@ -207,6 +213,7 @@ type settings struct {
 	Concurrency               int
 	KeepWrapping              bool
 	Target                    target.Options
+	MetricsFile               string
 }
 
 // fill takes what is still open from s. The ways to give the key count as one.
@@ -214,7 +221,7 @@ func (g *Globals) fill(s settings) {
 	for _, f := range []struct {
 		dst *string
 		src string
-	}{{&g.Repo, s.Repo}, {&g.Namespace, s.Namespace}, {&g.CacheDir, s.CacheDir}} {
+	}{{&g.Repo, s.Repo}, {&g.Namespace, s.Namespace}, {&g.CacheDir, s.CacheDir}, {&g.MetricsFile, s.MetricsFile}} {
 		if *f.dst == "" {
 			*f.dst = f.src
 		}

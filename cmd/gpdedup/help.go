@@ -9,7 +9,7 @@ import (
 
 // HelpCmd is gpdedup help.
 type HelpCmd struct {
-	Command []string `arg:"" optional:"" help:"The command to explain."`
+	Command []string `arg:"" optional:"" complete:"command" help:"The command to explain."`
 }
 
 // Help shows examples.
@@ -34,16 +34,16 @@ func (c *HelpCmd) Run(g *Globals) error {
 	}
 	// kong prints the page and exits.
 	if _, err = parser.Parse(append(c.Command, "--help")); err != nil {
-		return parseError(err)
+		return parseError(err, c.Command)
 	}
 	return nil
 }
 
-// helpPlugin lists what gpbackup calls, which is no part of the main page.
-func helpPlugin(g *Globals) error {
+// pluginCommands are what gpbackup calls.
+func pluginCommands() ([]pluginHelp, error) {
 	parser, err := kong.New(&pluginCLI{}, kong.Vars{"version": version})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	commands := []pluginHelp{{versionFlag, "", "Print the executable's name and version."}}
 	for _, node := range parser.Model.Children {
@@ -55,6 +55,15 @@ func helpPlugin(g *Globals) error {
 			args = append(args, arg.Summary())
 		}
 		commands = append(commands, pluginHelp{node.Name, strings.Join(args, " "), node.Help})
+	}
+	return commands, nil
+}
+
+// helpPlugin lists them, because they are no part of the main page.
+func helpPlugin(g *Globals) error {
+	commands, err := pluginCommands()
+	if err != nil {
+		return err
 	}
 	return g.Print(commands, func(w io.Writer) {
 		say(w, "What gpbackup calls; <config> is the YAML file of its --plugin-config.")

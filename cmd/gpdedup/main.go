@@ -10,10 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
-
-	"github.com/alecthomas/kong"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/plugin"
@@ -26,13 +25,17 @@ var version = "0.1.0-dev"
 type CLI struct {
 	Globals
 
-	RepoGroup RepoCmd    `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
-	Backup    BackupCmd  `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
-	Stream    StreamCmd  `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
-	Wal       WalCmd     `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
-	Base      BaseCmd    `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
-	Version   VersionCmd `cmd:"" help:"Print the version."`
-	Help      HelpCmd    `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
+	RepoGroup  RepoCmd       `cmd:"" name:"repo" help:"Make a repository, look at it, check it."`
+	Backup     BackupCmd     `cmd:"" help:"The backups of gpbackup in a repository, by timestamp."`
+	Stream     StreamCmd     `cmd:"" help:"Any other stream of bytes, by a name: of pg_dump, tar and so on."`
+	Wal        WalCmd        `cmd:"" help:"PostgreSQL's WAL archive: archive_command, restore_command, and what looks after it."`
+	Base       BaseCmd       `cmd:"" help:"PostgreSQL's base backups: push, restore to any point in time, list, verify, forget."`
+	Report     ReportCmd     `cmd:"" help:"Say what the repository holds, what that takes, and how it will grow: as a page of HTML too."`
+	Doctor     DoctorCmd     `cmd:"" help:"Find out whether gpbackup can work with a configuration, on all hosts, and what to fix."`
+	Completion CompletionCmd `cmd:"" help:"Print a script with which a shell completes command lines."`
+	Man        ManCmd        `cmd:"" help:"Print a manual page, or write all of them."`
+	Version    VersionCmd    `cmd:"" help:"Print the version."`
+	Help       HelpCmd       `cmd:"" help:"Print this page, or the page of a command; 'help plugin' lists what gpbackup calls."`
 }
 
 func main() {
@@ -52,20 +55,28 @@ func main() {
 			os.Exit(plugin.ExitFailed)
 		}
 	}()
-	if handled, code := pluginCommand(os.Args[1:]); handled {
-		os.Exit(code)
+	if len(os.Args) < 2 || os.Args[1] != "wal" { // which is none of the plugin's names
+		if handled, code := pluginCommand(os.Args[1:]); handled {
+			os.Exit(code)
+		}
 	}
 	os.Exit(run(os.Args[1:]))
 }
 
 // limitGarbage keeps the heap near what is in use: most of it is a few large
 // buffers, so collecting often costs little, and the database next to us needs
-// its memory. Most processes end before that, without having collected at all.
+// its memory. It does so from the first collection on, which comes when the heap is
+// 4 MiB: most processes end before that, and to be told any earlier would have them
+// collect at once.
 func limitGarbage() {
 	if os.Getenv("GOGC") == "" {
-		time.AfterFunc(20*time.Millisecond, func() { debug.SetGCPercent(20) })
+		runtime.AddCleanup(&garbage{}, func(percent int) { debug.SetGCPercent(percent) }, 20)
 	}
 }
+
+// garbage is gone after the first collection. It has a pointer, because what has none
+// may share memory with what stays.
+type garbage struct{ _ *garbage }
 
 // run runs one command and returns the exit code.
 func run(args []string) int {
@@ -83,17 +94,23 @@ func run(args []string) int {
 }
 
 func runCommand(signals *signals, args []string) error {
+	started := time.Now()
 	cli := &CLI{}
-	parser, err := newParser(cli)
-	if err != nil {
-		return fmt.Errorf("internal error: %w", err)
-	}
-	if len(args) == 0 {
-		return usageError("no command is given", "gpdedup --help")
-	}
-	command, err := parser.Parse(joinContent(args))
-	if err != nil {
-		return parseError(err)
+	name, run := readQuickly(cli, args)
+	if run == nil {
+		cli = &CLI{}
+		parser, err := narrowParser(cli, args)
+		if err != nil {
+			return fmt.Errorf("internal error: %w", err)
+		}
+		if len(args) == 0 {
+			return usageError("no command is given", "gpdedup --help")
+		}
+		command, err := parser.Parse(joinContent(args))
+		if err != nil {
+			return parseError(err, args)
+		}
+		name, run = command.Command(), func(g *Globals) error { return command.Run(g) }
 	}
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
@@ -101,23 +118,13 @@ func runCommand(signals *signals, args []string) error {
 	if err := errors.Join(cli.Wal.settle(g), cli.Base.settle(g)); err != nil {
 		return err
 	}
-	if err := g.settle(os.Getenv); err != nil {
-		return err
+	if name != doctorCommand { // which looks for what is wrong there
+		if err := g.settle(os.Getenv); err != nil {
+			return err
+		}
 	}
-	return command.Run(g)
-}
-
-func newParser(cli *CLI) (*kong.Kong, error) {
-	return kong.New(cli,
-		kong.Name("gpdedup"),
-		kong.Description("A deduplicating repository for backups, and gpbackup's plugin to it."),
-		kong.ExplicitGroups([]kong.Group{
-			{Key: "repository", Title: "The repository (flags go before the environment, that before --config):"},
-			{Key: "source", Title: "The other repository:"},
-			{Key: "target", Title: "The repository to copy to:"},
-			{Key: "bucket", Title: "Its storage, if that is a bucket (with the keys of the environment, the shared files or --config):"},
-			{Key: "output", Title: "Output:"},
-		}),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true, WrapUpperBound: 100}),
-	)
+	g.beginMetrics(name, started)
+	err := run(g)
+	g.endMetrics(err)
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/alecthomas/kong"
 
@@ -122,22 +123,18 @@ func (c *refreshIndex) Run(p pluginCall) error { return p.RefreshIndex(p.ctx, c.
 // pluginCommand performs a command line that begins with one of gpbackup's
 // commands. Others are not handled.
 func pluginCommand(args []string) (handled bool, exit int) {
-	if len(args) == 0 {
-		return false, 0
-	}
-	parser, err := kong.New(&pluginCLI{},
-		kong.Name("gpdedup"),
-		kong.Vars{"version": filepath.Base(os.Args[0]) + " version " + version},
-	)
-	if err != nil {
-		plugin.Report(os.Stderr, fmt.Errorf("internal error: %w", err))
-		return true, plugin.ExitFailed
-	}
-	if !isPluginCommand(parser, args[0]) {
+	if len(args) == 0 || !isPluginCommand(args[0]) {
 		return false, 0
 	}
 	p := plugin.NewProcess(os.Args[0], version)
 	return true, p.Run(args[0], func(ctx context.Context) error {
+		if command := plainCommand(args); command != nil {
+			return command.Run(pluginCall{p, ctx})
+		}
+		parser, err := newPluginParser()
+		if err != nil {
+			return fmt.Errorf("internal error: %w", err)
+		}
 		command, err := parser.Parse(escapePluginArgs(args))
 		if err != nil {
 			var wrong *kong.ParseError
@@ -150,18 +147,47 @@ func pluginCommand(args []string) (handled bool, exit int) {
 	})
 }
 
+func newPluginParser() (*kong.Kong, error) {
+	return kong.New(&pluginCLI{},
+		kong.Name("gpdedup"),
+		kong.Vars{"version": filepath.Base(os.Args[0]) + " version " + version},
+	)
+}
+
+// plainCommand returns the command of a line that needs no parser, nil for all others:
+// what gpbackup calls for every table and file, with a configuration and a path. There
+// are thousands of these calls, and making the parser takes a fifth of a short one.
+func plainCommand(args []string) interface{ Run(p pluginCall) error } {
+	if len(args) != 3 || args[1] == "" || args[2] == "" {
+		return nil
+	}
+	file := fileArgs{Config: args[1], Path: args[2]}
+	switch args[0] {
+	case "backup_data":
+		return &backupData{file}
+	case "restore_data":
+		return &restoreData{file}
+	case "backup_file":
+		return &backupFile{file}
+	case "restore_file":
+		return &restoreFile{file}
+	}
+	return nil
+}
+
 const versionFlag = "--version"
 
-func isPluginCommand(parser *kong.Kong, word string) bool {
-	if word == versionFlag {
-		return true
-	}
-	for _, node := range parser.Model.Children {
-		if node.Name == word {
+// isPluginCommand reports whether word is one of gpbackup's commands, which all have
+// their names in tags.
+func isPluginCommand(word string) bool {
+	fields := reflect.TypeFor[pluginCLI]()
+	for i := range fields.NumField() {
+		tag := fields.Field(i).Tag
+		if _, ok := tag.Lookup("cmd"); ok && tag.Get("name") == word {
 			return true
 		}
 	}
-	return false
+	return word == versionFlag
 }
 
 // escapePluginArgs makes the parser take what follows the command as it is: content

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/gpdedup/gpdedup/repo"
@@ -24,6 +24,7 @@ type RepoCmd struct {
 	Repair RepoRepairCmd `cmd:"" help:"Save what can be saved of what is damaged."`
 	Copy   RepoCopyCmd   `cmd:"" help:"Copy backups, streams and WAL to another repository."`
 	Prune  RepoPruneCmd  `cmd:"" help:"Free the space of what was deleted."`
+	Key    RepoKeyCmd    `cmd:"" help:"What opens the repository: list, add, remove, rotate."`
 	Probe  RepoProbeCmd  `cmd:"" help:"Find out what a storage does, before or after a repository is made there."`
 }
 
@@ -42,6 +43,7 @@ type infoReport struct {
 	Encryption    string          `json:"encryption"`
 	FormatVersion int             `json:"format_version"`
 	Chunks        chunkInfo       `json:"chunks"`
+	KeyEpoch      uint16          `json:"key_epoch,omitempty"` // with which is sealed what is written now
 	KeySlots      []slotInfo      `json:"key_slots"`
 	Timestamps    int             `json:"timestamps"`
 	Streams       int             `json:"streams"`
@@ -112,23 +114,19 @@ func weaker(c *repo.Config, st storage.Storage) []string {
 	return []string{"no conditional put: of two writers of one name at once (two clusters of one namespace, two archivers of one WAL segment) both may believe that they won; what is put is read again"}
 }
 
-// addSlots lists the key slots, whose names say what opens them.
+// addSlots lists the key slots.
 func (i *infoReport) addSlots(ctx context.Context, r *repo.Repo) error {
-	children, err := r.Storage().Children(ctx, "keys/")
+	if c := r.Config(); !c.Encrypted() {
+		i.KeySlots = append(i.KeySlots, slotInfo{Kind: "no encryption", Name: "plain"})
+		return nil
+	}
+	keys, err := r.KeyTable(ctx)
 	if err != nil {
 		return err
 	}
-	for _, c := range children {
-		kind := "unknown"
-		switch {
-		case c.Name == "plain":
-			kind = "no encryption"
-		case strings.HasPrefix(c.Name, "file-"):
-			kind = "key file"
-		case strings.HasPrefix(c.Name, "password-"):
-			kind = "password"
-		}
-		i.KeySlots = append(i.KeySlots, slotInfo{kind, c.Name})
+	i.KeyEpoch = keys.Epoch
+	for _, s := range keys.Slots {
+		i.KeySlots = append(i.KeySlots, slotInfo{s.Kind, s.ID})
 	}
 	return nil
 }
@@ -210,6 +208,9 @@ func (i *infoReport) write(w io.Writer) {
 	row(t, "created", formatTime(i.Created))
 	row(t, "format", fmt.Sprintf("version %d", i.FormatVersion))
 	row(t, "encryption", i.Encryption)
+	if i.KeyEpoch > 1 {
+		row(t, "key epoch", strconv.Itoa(int(i.KeyEpoch)))
+	}
 	row(t, "chunks", fmt.Sprintf("%s on average, %s to %s", formatBytes(i.Chunks.Mean), formatBytes(i.Chunks.Min), formatBytes(i.Chunks.Max)))
 	for _, s := range i.KeySlots {
 		row(t, "key slot", fmt.Sprintf("%s (%s)", s.Kind, s.Name))

@@ -69,6 +69,7 @@ func (c *RepoCheckCmd) Run(g *Globals) error {
 	if err != nil {
 		return fmt.Errorf("check repository: %w", err)
 	}
+	g.countCheck(found)
 	archives, err := r.Storage().Children(g.Context(), "wal/")
 	if err != nil {
 		return fmt.Errorf("check repository: %w", err)

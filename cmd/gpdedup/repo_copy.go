@@ -104,6 +104,7 @@ func (c *RepoCopyCmd) Run(g *Globals) error {
 	if partly := (*repo.CopyError)(nil); err != nil && !errors.As(err, &partly) {
 		return err
 	}
+	g.countCopy(report)
 	return errors.Join(g.Print(report, func(w io.Writer) { c.write(w, report) }), err)
 }
 
@@ -139,7 +140,7 @@ func (c *RepoCopyCmd) target(g *Globals) (*Globals, error) {
 	to := &Globals{
 		Repo: c.To, KeyFile: c.ToKeyFile, PasswordFile: c.ToPasswordFile, PasswordCommand: c.ToPasswordCommand,
 		CacheDir: g.CacheDir, Config: c.ToConfig, Quiet: g.Quiet, Verbose: g.Verbose,
-		ctx: g.ctx, stdout: g.stdout, screen: g.screen, log: g.log,
+		ctx: g.ctx, stdout: g.stdout, screen: g.screen, log: g.log, metrics: g.metrics,
 	}
 	err := to.settle(func(name string) string {
 		if rest, ours := strings.CutPrefix(name, "GPDEDUP_"); ours {

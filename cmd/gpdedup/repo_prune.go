@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/plugin/backups"
 	"github.com/gpdedup/gpdedup/repo"
 )
@@ -77,6 +78,8 @@ func (c *RepoPruneCmd) Run(g *Globals) error {
 	if err != nil {
 		return err
 	}
+	g.countPrune(report.PruneReport)
+	g.metrics.Set(metrics.PruneIncomplete, float64(len(report.Incomplete)))
 	return g.Print(report, report.write)
 }
 

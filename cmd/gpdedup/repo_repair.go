@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/plugin/backups"
 	"github.com/gpdedup/gpdedup/repo"
 )
@@ -64,6 +65,7 @@ func (c *RepoRepairCmd) Run(g *Globals) error {
 	if err != nil {
 		return err
 	}
+	g.metrics.Set(metrics.RepairDamaged, float64(len(done.Damaged)))
 	report := &repairReport{RepairReport: done}
 	if report.Affected, err = backups.Affects(g.Context(), r, done.Names); err != nil {
 		return fmt.Errorf("repair repository: %w", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -87,57 +86,4 @@ func signalName(sig syscall.Signal) string {
 		return "SIGQUIT"
 	}
 	return "SIGTERM"
-}
-
-// interruptible returns a reader of in whose Read does not outlast the context,
-// even while in is a pipe that nobody writes to. What it was reading then is lost.
-func interruptible(ctx context.Context, in io.Reader) io.Reader {
-	r := &interruptibleReader{ctx: ctx, filled: make(chan filled), buf: make([]byte, 256<<10)}
-	r.ask = make(chan struct{}, 1)
-	go func() {
-		for range r.ask {
-			n, err := in.Read(r.buf)
-			select {
-			case r.filled <- filled{n, err}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return r
-}
-
-type interruptibleReader struct {
-	ctx    context.Context //nolint:containedctx // a reader's method has no room for it
-	ask    chan struct{}
-	filled chan filled
-	buf    []byte
-	rest   []byte
-	err    error
-}
-
-type filled struct {
-	n   int
-	err error
-}
-
-func (r *interruptibleReader) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 && r.err == nil {
-		select {
-		case r.ask <- struct{}{}:
-		case <-r.ctx.Done():
-			return 0, context.Cause(r.ctx)
-		}
-		select {
-		case f := <-r.filled:
-			r.rest, r.err = r.buf[:f.n], f.err
-		case <-r.ctx.Done():
-			return 0, context.Cause(r.ctx)
-		}
-	}
-	n := copy(p, r.rest)
-	if r.rest = r.rest[n:]; len(r.rest) > 0 {
-		return n, nil
-	}
-	return n, r.err
 }

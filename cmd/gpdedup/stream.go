@@ -74,9 +74,9 @@ func newestVersions(ctx context.Context, r *repo.Repo, namespace, name string, n
 // StreamPutCmd is gpdedup stream put.
 type StreamPutCmd struct {
 	Name        string `arg:"" help:"The stream's name."`
-	Compression string `placeholder:"LEVEL" help:"off, fastest, default, better or best; fastest if nothing is said."`
-	Delta       string `placeholder:"MODE" help:"Store what distinguishes a chunk from a similar one: auto (where it pays; the default), on or off."`
-	Transcode   string `placeholder:"on|off" help:"Take gzip off a stream named .gz and zstd off one named .zst, and put it on again on the way out; on if nothing is said."`
+	Compression string `placeholder:"LEVEL" complete:"off,fastest,default,better,best" help:"off, fastest, default, better or best; fastest if nothing is said."`
+	Delta       string `placeholder:"MODE" complete:"auto,on,off" help:"Store what distinguishes a chunk from a similar one: auto (where it pays; the default), on or off."`
+	Transcode   string `placeholder:"on|off" complete:"on,off" help:"Take gzip off a stream named .gz and zstd off one named .zst, and put it on again on the way out; on if nothing is said."`
 }
 
 // Help shows examples.
@@ -140,9 +140,11 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 	if err != nil {
 		return err
 	}
-	if err := plugin.CheckOpen(plugin.Stdin); err != nil {
+	in, err := plugin.NewInput(g.Context(), plugin.Stdin)
+	if err != nil {
 		return fmt.Errorf("store stream: %w", err)
 	}
+	defer in.Close()
 	r, err := g.openWith("write", level, delta)
 	if err != nil {
 		return err
@@ -154,7 +156,6 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 		return fmt.Errorf("store stream: %w", err)
 	}
 	host, _ := os.Hostname() // only for people to read
-	in := interruptible(ctx, os.Stdin)
 	total := inputSize(os.Stdin)
 	var src wrapped = wrap.NewChecker(c.Name, in)
 	if transcode {
@@ -176,6 +177,7 @@ func (c *StreamPutCmd) Run(g *Globals) error {
 	if err != nil {
 		return withWrapHint(err)
 	}
+	g.countStored(&w)
 	report := putReport{
 		Namespace: g.Namespace, Name: c.Name, Version: name.Item, Bytes: w.Length,
 		NewBytes: w.Stats.NewRaw, StoredBytes: w.Stats.NewStored + uint64(w.ManifestBytes),

@@ -68,6 +68,7 @@ func (c *StreamForgetCmd) Run(g *Globals) error {
 	if err != nil {
 		return fmt.Errorf("streams are forgotten, but their space is not freed: %w", err)
 	}
+	g.countForgotten(c.DryRun, report.Kept, report.Forgotten, report.Prune)
 	return g.Print(report, report.write)
 }
 

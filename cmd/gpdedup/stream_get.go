@@ -113,6 +113,7 @@ func (c *StreamGetCmd) write(g *Globals, out io.Writer) (repo.Name, error) {
 	if err != nil {
 		return n, fmt.Errorf("get stream: %s: %w", n, err)
 	}
+	g.metrics.Restored(1, m.Length)
 	return n, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/storage"
 	"github.com/gpdedup/gpdedup/wal"
@@ -91,12 +92,14 @@ func patientStorage(g *Globals) (storage.Storage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return storage.NewRetry(wal.Timed(st, wal.RequestLimit), storage.Policy{Attempts: 4}), nil
+	return storage.NewRetry(wal.Timed(st, wal.RequestLimit), storage.Policy{Attempts: 4, Notify: func(string, string, int, error) {
+		g.metrics.Add(metrics.Retries, 1)
+	}}), nil
 }
 
 // openPatient opens the repository in st without what only streams need.
 func openPatient(ctx context.Context, g *Globals, st storage.Storage, operation string) (*repo.Repo, error) {
-	return repo.Open(ctx, askAhead(ctx, st, operation, g.secret), operation, repo.Options{
+	return repo.Open(ctx, askAhead(ctx, st, g.secret), operation, repo.Options{
 		Secret: g.secret, Compression: g.compression, Concurrency: g.concurrency, Version: version, Log: g.log,
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/plugin"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
@@ -78,7 +79,11 @@ func (c *WalFetchCmd) fetch(g *Globals, w *WalCmd) error {
 	// Nothing that this may hang in keeps the server waiting for ever.
 	ctx, cancel := context.WithTimeoutCause(g.Context(), c.Patience+hangLimit, errors.New("the repository does not answer"))
 	defer cancel()
-	return within(ctx, f.Run)
+	if err := within(ctx, f.Run); err != nil {
+		return err
+	}
+	g.metrics.Add(metrics.WALFetched, 1, w.Content)
+	return nil
 }
 
 // hangLimit is how long beyond its patience a fetch may take.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
+	"github.com/gpdedup/gpdedup/plugin"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
 )
@@ -37,7 +37,12 @@ Recovery is then, on every segment, recovery_target_name = 'monday'.
 
 // Run records a restore point.
 func (c *WalPointCmd) Run(g *Globals, _ *WalCmd) error {
-	points, err := wal.ParsePoints(interruptible(g.Context(), os.Stdin))
+	in, err := plugin.NewInput(g.Context(), plugin.Stdin)
+	if err != nil {
+		return fmt.Errorf("wal restore-point: %w", err)
+	}
+	defer in.Close()
+	points, err := wal.ParsePoints(in)
 	if err != nil {
 		return fmt.Errorf("wal restore-point: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
+	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
 )
@@ -45,6 +46,7 @@ func (c *WalVerifyCmd) Run(g *Globals, w *WalCmd) error {
 			return fmt.Errorf("wal verify: %w", err)
 		}
 		lost += v.Lost()
+		g.metrics.Set(metrics.WALProblems, float64(v.Lost()), a.Content)
 		reports = append(reports, v)
 	}
 	err = g.Print(reports, func(out io.Writer) {

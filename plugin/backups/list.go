@@ -152,6 +152,8 @@ type catalog struct {
 	namespace string
 	deleted   map[string]bool
 	reads     chan struct{} // holds a token for each manifest being read
+	// scans: the manifests of deleted backups are read too, and of all only the heads.
+	scans bool
 
 	mu       sync.Mutex
 	statuses map[string]Status // of timestamps by themselves

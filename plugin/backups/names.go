@@ -37,11 +37,16 @@ type File struct {
 	Extension string // ".gz", ".zst" or "", with TableData and SegmentData
 }
 
-var timestampForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{14}$`) })
-
 // ValidTimestamp reports whether s has the form of a timestamp, which is all that
 // gpbackup itself asks of one.
-func ValidTimestamp(s string) bool { return timestampForm().MatchString(s) }
+func ValidTimestamp(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return len(s) == 14
+}
 
 var coordinatorFiles = map[string]Kind{
 	"config.yaml":        ConfigFile,

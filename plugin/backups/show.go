@@ -115,7 +115,7 @@ func (c *catalog) streams(ctx context.Context, s *survey) ([]Stream, error) {
 		if e, ok := s.tables[f.OID]; ok && f.Kind == TableData {
 			x.Table = e.Schema + "." + e.Name
 		}
-		if s.deleted {
+		if s.deleted && !c.scans {
 			continue
 		}
 		select {
@@ -128,10 +128,10 @@ func (c *catalog) streams(ctx context.Context, s *survey) ([]Stream, error) {
 		}
 		g.Go(func() error {
 			defer func() { <-c.reads }()
-			m, err := c.r.Stream(ctx, item.Name)
+			head, err := c.head(ctx, item.Name)
 			switch {
 			case err == nil:
-				x.describe(m, item)
+				x.describe(&head, item)
 			case isDamage(err), errors.Is(err, repo.ErrNoStream):
 				x.Problem = err.Error()
 			default:
@@ -146,9 +146,20 @@ func (c *catalog) streams(ctx context.Context, s *survey) ([]Stream, error) {
 	return out, nil
 }
 
-func (x *Stream) describe(m *manifest.Manifest, item repo.Item) {
+// head reads what the manifest of a stream says of it.
+func (c *catalog) head(ctx context.Context, name repo.Name) (manifest.Head, error) {
+	if c.scans {
+		return c.r.Head(ctx, name)
+	}
+	m, err := c.r.Stream(ctx, name)
+	if err != nil {
+		return manifest.Head{}, err
+	}
+	return m.Head(), nil
+}
+
+func (x *Stream) describe(m *manifest.Head, item repo.Item) {
 	// What the stream cost is in its manifest; the manifest itself is not.
-	// (Copies, or the list would keep every manifest in memory.)
 	length, stored := m.Length, m.Stats.NewStored+uint64(item.Bytes)
 	x.Bytes, x.NewBytes = &length, &stored
 	x.Wrapping = map[manifest.Wrapping]string{manifest.Gzip: "gzip", manifest.Zstd: "zstd"}[m.Wrapping]

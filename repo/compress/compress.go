@@ -8,6 +8,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/gpdedup/gpdedup/index"
+	"github.com/gpdedup/gpdedup/repo/spelling"
 )
 
 // Level is how hard to try.
@@ -30,7 +31,8 @@ func ParseLevel(s string) (Level, error) {
 	case Off, Fastest, Default, Better, Best:
 		return l, nil
 	}
-	return "", fmt.Errorf("unknown compression %q: want off, fastest, default, better or best", s)
+	return "", fmt.Errorf("unknown compression %q: want off, fastest, default, better or best%s", s,
+		spelling.DidYouMean(s, []string{string(Off), string(Fastest), string(Default), string(Better), string(Best)}))
 }
 
 // window is zstd's window in bytes. Most chunks fit in it; a larger one costs each
@@ -49,8 +51,8 @@ var ErrDecode = errors.New("payload does not decode")
 // Encoder compresses. It is safe for concurrent use by as many goroutines as
 // NewEncoder was told; more will wait.
 type Encoder struct {
-	zstd  *zstd.Encoder
-	delta *zstd.Encoder // deltas are short, so more effort costs little
+	zstd  *encoders
+	delta *encoders // deltas are short, so more effort costs little
 }
 
 // NewEncoder returns an encoder for the given number of concurrent users.
@@ -62,21 +64,15 @@ func NewEncoder(level Level, concurrency int) (*Encoder, error) {
 		Fastest: zstd.SpeedFastest, Default: zstd.SpeedDefault,
 		Better: zstd.SpeedBetterCompression, Best: zstd.SpeedBestCompression,
 	}[level]
-	enc, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(concurrency),
-		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false), // seal and name cover the bytes
-		zstd.WithSingleSegment(true), zstd.WithLowerEncoderMem(true))
+	whole, err := newEncoders(concurrency, speed, window)
 	if err != nil {
-		return nil, fmt.Errorf("make zstd encoder: %w", err)
+		return nil, err
 	}
-	delta, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(max(speed, zstd.SpeedBetterCompression)), zstd.WithEncoderConcurrency(concurrency),
-		zstd.WithWindowSize(deltaWindow), zstd.WithEncoderCRC(false),
-		zstd.WithSingleSegment(true), zstd.WithLowerEncoderMem(true))
+	deltas, err := newEncoders(concurrency, max(speed, zstd.SpeedBetterCompression), deltaWindow)
 	if err != nil {
-		return nil, fmt.Errorf("make zstd encoder: %w", err)
+		return nil, err
 	}
-	return &Encoder{zstd: enc, delta: delta}, nil
+	return &Encoder{zstd: whole, delta: deltas}, nil
 }
 
 // Encode appends the payload of raw to dst and says how it is encoded. What does
@@ -85,11 +81,13 @@ func (e *Encoder) Encode(dst, raw []byte) ([]byte, index.Encoding) {
 	return encode(e.zstd, dst, raw)
 }
 
-func encode(with *zstd.Encoder, dst, raw []byte) ([]byte, index.Encoding) {
+func encode(with *encoders, dst, raw []byte) ([]byte, index.Encoding) {
 	if with == nil || len(raw) == 0 {
 		return append(dst, raw...), index.Raw
 	}
-	out := with.EncodeAll(raw, dst)
+	e := with.take()
+	out := e.EncodeAll(raw, dst)
+	with.giveBack(e)
 	if n := len(out) - len(dst); n > len(raw)-len(raw)/32 {
 		return append(out[:len(dst)], raw...), index.Raw
 	}

@@ -20,7 +20,6 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/gpdedup/gpdedup/digest"
-	"github.com/gpdedup/gpdedup/repo/seal"
 )
 
 // ErrCorrupt is wrapped by every decoding error of this package but those for what
@@ -184,33 +183,10 @@ func (m *Manifest) Append(dst []byte) ([]byte, error) {
 
 // Decode reads what Append wrote.
 func Decode(data []byte) (*Manifest, error) {
-	if len(data) < fixedSize {
-		return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
-	}
-	if data[0] != encodingVersion || Kind(data[1]) > Checkpoint || Wrapping(data[2]) > Zstd || data[3]&^flagTail != 0 {
-		return nil, fmt.Errorf("manifest of version %d, kind %d, wrapping %d, flags %d: %w",
-			data[0], data[1], data[2], data[3], seal.ErrNewer)
-	}
-	m := &Manifest{Kind: Kind(data[1]), Wrapping: Wrapping(data[2]), Length: binary.LittleEndian.Uint64(data[4:])}
-	copy(m.Identity[:], data[12:])
-	flags := data[3]
-	if data = data[fixedSize:]; flags&flagTail != 0 {
-		if len(data) < 8 {
-			return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
-		}
-		if m.Tail, data = binary.LittleEndian.Uint64(data), data[8:]; m.Tail == 0 {
-			return nil, fmt.Errorf("%w: a tail of no bytes", ErrCorrupt)
-		}
-	}
-	meta, data, err := takeBytes(data)
+	m, data, err := decodeHead(data)
 	if err != nil {
 		return nil, err
 	}
-	var about info
-	if err := json.Unmarshal(meta, &about); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	m.Origin, m.Stats, m.Source = about.Origin, about.Stats, about.Source
 	if len(data) < 4 {
 		return nil, fmt.Errorf("%w: cut short", ErrCorrupt)
 	}

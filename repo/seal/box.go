@@ -35,7 +35,7 @@ type Sealer struct {
 
 // NewObject starts an object with a fresh salt.
 func (k *Keys) NewObject(kind Kind) (*Sealer, error) {
-	h := newHeader(kind, k.algorithm, k.ring.Epochs[len(k.ring.Epochs)-1].Number)
+	h := newHeader(kind, k.algorithm, k.ring().Newest())
 	if _, err := rand.Read(h[prefixSize:]); err != nil {
 		return nil, fmt.Errorf("make salt: %w", err)
 	}
@@ -59,8 +59,12 @@ func (k *Keys) OpenObject(kind Kind, header []byte) (*Sealer, error) {
 func (k *Keys) sealer(h Header) (*Sealer, error) {
 	secret, ok := k.epochKey(h.Kind(), h.Epoch())
 	if !ok {
-		return nil, fmt.Errorf("%s is sealed with key epoch %d, which the key ring does not hold: %w",
-			h.Kind(), h.Epoch(), ErrNewer)
+		if err := k.meet(h.Epoch()); err != nil {
+			return nil, fmt.Errorf("%s is sealed with key epoch %d, which is newer than the key ring at hand: %w", h.Kind(), h.Epoch(), err)
+		}
+		if secret, ok = k.epochKey(h.Kind(), h.Epoch()); !ok {
+			return nil, &EpochError{Kind: h.Kind(), Epoch: h.Epoch(), Held: k.ring().Newest()}
+		}
 	}
 	key := derive(contextObject, secret[:], []byte{byte(h.Kind())}, h[prefixSize:])
 	s := &Sealer{Header: h}
@@ -85,7 +89,8 @@ func (k *Keys) sealer(h Header) (*Sealer, error) {
 }
 
 // Seal appends the box of plain to dst. No two boxes of an object may have the
-// same ordinal. dst's spare capacity must not overlap plain.
+// same ordinal. dst's spare capacity must not overlap plain, unless plain begins exactly
+// where dst ends: then it is sealed in place.
 func (s *Sealer) Seal(dst []byte, ordinal uint64, bind, plain []byte) []byte {
 	ad := s.associated(ordinal, bind)
 	if s.aead == nil {

@@ -3,7 +3,13 @@ package seal
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/restic/chunker"
 	"github.com/zeebo/blake3"
@@ -110,30 +116,152 @@ func UnmarshalRing(data []byte) (*Ring, error) {
 	return r, nil
 }
 
+// Rotated returns a copy of the ring with one more epoch, of fresh random, which
+// seals what is written from then on. Its number is above all in the ring and above
+// newest.
+func (r *Ring) Rotated(newest uint16) (*Ring, error) {
+	newest = max(newest, r.Newest())
+	if newest == math.MaxUint16 {
+		return nil, errors.New("rotate key ring: there is no number left for another epoch")
+	}
+	e := Epoch{Number: newest + 1}
+	if _, err := rand.Read(e.Secret[:]); err != nil {
+		return nil, fmt.Errorf("rotate key ring: %w", err)
+	}
+	next := *r
+	next.Epochs = append(slices.Clone(r.Epochs), e)
+	return &next, nil
+}
+
+// Newest returns the number of the epoch that seals what is written now.
+func (r *Ring) Newest() uint16 { return r.Epochs[len(r.Epochs)-1].Number }
+
+// Numbers returns the numbers of the ring's epochs, ascending.
+func (r *Ring) Numbers() []uint16 {
+	numbers := make([]uint16, len(r.Epochs))
+	for i, e := range r.Epochs {
+		numbers[i] = e.Number
+	}
+	return numbers
+}
+
+// extends reports whether everything that older opens, r opens too.
+func (r *Ring) extends(older *Ring) bool {
+	return r.Content == older.Content && !slices.ContainsFunc(older.Epochs, func(e Epoch) bool { return !slices.Contains(r.Epochs, e) })
+}
+
 // Keys is a ring ready for use in one repository. It is safe for concurrent use.
 type Keys struct {
 	repo      digest.ID
 	algorithm Algorithm
-	ring      *Ring
-	data      map[uint16][32]byte
-	meta      map[uint16][32]byte
+	current   atomic.Pointer[derived]
+
+	// What follows is for rings that another process has rotated meanwhile.
+	mu    sync.Mutex
+	ask   func() (*Ring, error)
+	asked map[uint16]time.Time // epochs that the newest ring did not hold, and when
+}
+
+// derived is what a ring gives.
+type derived struct {
+	ring *Ring
+	data map[uint16][32]byte
+	meta map[uint16][32]byte
 }
 
 // NewKeys derives the working keys for the repository. Without encryption the
 // boxes carry checksums only.
 func NewKeys(repo digest.ID, ring *Ring, encrypted bool) *Keys {
-	k := &Keys{
-		repo: repo, ring: ring,
-		data: make(map[uint16][32]byte), meta: make(map[uint16][32]byte),
-	}
+	k := &Keys{repo: repo, asked: make(map[uint16]time.Time)}
 	if encrypted {
 		k.algorithm = AES256GCM
 	}
-	for _, e := range ring.Epochs {
-		k.data[e.Number] = derive(contextData, e.Secret[:])
-		k.meta[e.Number] = derive(contextMeta, e.Secret[:])
-	}
+	k.use(ring)
 	return k
+}
+
+// use makes the ring the one that counts.
+func (k *Keys) use(ring *Ring) {
+	d := &derived{ring: ring, data: make(map[uint16][32]byte), meta: make(map[uint16][32]byte)}
+	for _, e := range ring.Epochs {
+		d.data[e.Number] = derive(contextData, e.Secret[:])
+		d.meta[e.Number] = derive(contextMeta, e.Secret[:])
+	}
+	k.current.Store(d)
+}
+
+func (k *Keys) ring() *Ring { return k.current.Load().ring }
+
+// Ring returns the ring in use, which must not be changed.
+func (k *Keys) Ring() *Ring { return k.ring() }
+
+// Replace uses another ring from now on, which must open all that the one in use does.
+func (k *Keys) Replace(ring *Ring) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.replace(ring)
+}
+
+func (k *Keys) replace(ring *Ring) error {
+	if !ring.extends(k.ring()) {
+		return fmt.Errorf("%w: the key ring that is there now does not hold the epochs of the one before", ErrDamaged)
+	}
+	k.use(ring)
+	return nil
+}
+
+// AskForNewer has ask called when an object is met that is sealed with an epoch the
+// ring does not hold: then the ring was rotated since it was read, and ask reads it
+// again. It is called by one goroutine at a time.
+func (k *Keys) AskForNewer(ask func() (*Ring, error)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ask = ask
+}
+
+// askAgain is how long an answer counts that says nothing of an epoch. A header that
+// is damaged may name any, and there may be many such objects.
+const askAgain = time.Minute
+
+// meet looks for a ring with an epoch that the one in use lacks. It returns an error
+// only if it could not be looked for.
+func (k *Keys) meet(epoch uint16) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d := k.current.Load()
+	if _, met := d.meta[epoch]; met || k.ask == nil || time.Since(k.asked[epoch]) < askAgain {
+		return nil
+	}
+	ring, err := k.ask()
+	if err == nil {
+		k.asked[epoch] = time.Now()
+		err = k.replace(ring)
+	}
+	if errors.Is(err, ErrDamaged) {
+		// It is not the object that is damaged, and nobody may think so.
+		err = errors.New(err.Error())
+	}
+	return err
+}
+
+// EpochError says that an object is sealed with an epoch that the ring does not hold.
+// For errors.Is it is ErrNewer: nobody may take such an object for a damaged one.
+type EpochError struct {
+	Kind  Kind
+	Epoch uint16
+	Held  uint16 // the newest epoch of the ring
+}
+
+func (e *EpochError) Error() string {
+	return fmt.Sprintf("%s is sealed with key epoch %d, and this key opens epochs up to %d", e.Kind, e.Epoch, e.Held)
+}
+
+// Is makes errors.Is(err, ErrNewer) true.
+func (e *EpochError) Is(target error) bool { return target == ErrNewer }
+
+// Hint returns the next step.
+func (e *EpochError) Hint() string {
+	return "if the repository's keys were rotated without this one ('gpdedup repo key list' shows it), give a key that opens the newest epoch"
 }
 
 func derive(context string, material ...[]byte) (out [32]byte) {
@@ -147,38 +275,38 @@ func derive(context string, material ...[]byte) (out [32]byte) {
 
 // SharesNames reports whether a chunk has the same name, the same cut points and the
 // same features in both repositories.
-func (k *Keys) SharesNames(other *Keys) bool { return k.ring.Content == other.ring.Content }
+func (k *Keys) SharesNames(other *Keys) bool { return k.ring().Content == other.ring().Content }
 
 // NewRing returns a ring for another repository that shares names, cut points and
 // features with this one, and nothing else.
-func (k *Keys) NewRing() (*Ring, error) { return NewRing(&k.ring.Content) }
+func (k *Keys) NewRing() (*Ring, error) { return NewRing(&k.ring().Content) }
 
 // Encrypted reports whether boxes are encrypted.
 func (k *Keys) Encrypted() bool { return k.algorithm != Checksum }
 
 // Polynomial returns the repository's chunker polynomial.
-func (k *Keys) Polynomial() chunker.Pol { return k.ring.Polynomial }
+func (k *Keys) Polynomial() chunker.Pol { return k.ring().Polynomial }
 
 // Namer returns a new hasher that names chunks.
 func (k *Keys) Namer() *digest.Hasher {
-	return digest.NewHasher(derive(contextNames, k.ring.Content[:]))
+	return digest.NewHasher(derive(contextNames, k.ring().Content[:]))
 }
 
 // FeatureKey returns the secret from which similarity features derive.
-func (k *Keys) FeatureKey() [32]byte { return derive(contextFeatures, k.ring.Content[:]) }
+func (k *Keys) FeatureKey() [32]byte { return derive(contextFeatures, k.ring().Content[:]) }
 
 // ConfigMAC authenticates the repository's config.
 func (k *Keys) ConfigMAC(config []byte) digest.ID {
-	return digest.NewHasher(derive(contextConfig, k.ring.Content[:], k.repo[:])).Sum(config)
+	return digest.NewHasher(derive(contextConfig, k.ring().Content[:], k.repo[:])).Sum(config)
 }
 
 // epochKey returns the secret that seals objects of the kind: packs and WAL are
 // data, all else is metadata.
 func (k *Keys) epochKey(kind Kind, epoch uint16) ([32]byte, bool) {
 	if kind == Pack || kind == WAL {
-		key, ok := k.data[epoch]
+		key, ok := k.current.Load().data[epoch]
 		return key, ok
 	}
-	key, ok := k.meta[epoch]
+	key, ok := k.current.Load().meta[epoch]
 	return key, ok
 }

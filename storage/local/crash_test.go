@@ -367,3 +367,25 @@ func (c *canceller) link(dir int, from, to string) error {
 	defer c.count()
 	return c.process.link(dir, from, to)
 }
+
+// TestPrepare: the directories survive a crash, and a Put of the key is left with its own.
+func TestPrepare(t *testing.T) {
+	d := newDisk(t)
+	p := d.process(0, nil, false)
+	s := newStoreOn(t, p)
+	if err := s.Prepare(t.Context(), "a/b/c/d"); err != nil {
+		t.Fatal(err)
+	}
+	if d.survivor("a/b/c") == nil {
+		t.Error("a crash would lose the directories")
+	}
+	before := p.calls
+	mustPut(t, s, "a/b/c/d", []byte("x"))
+	d.wantDurable("a/b/c/d", 1)
+	prepared := p.calls - before
+	other := d.process(0, nil, false)
+	mustPut(t, s.as(t, other), "a/b/c/e", []byte("x"))
+	if prepared >= other.calls {
+		t.Errorf("%d calls after it, %d without", prepared, other.calls)
+	}
+}

@@ -79,6 +79,12 @@ func (s *Store) put(ctx context.Context, root int, key string, data []byte) erro
 	return fmt.Errorf("place %s: gave up after %d tries: %w", tmp, tries, err)
 }
 
+// Prepare makes the directories that lead to key, and makes them durable, which a Put of
+// key then need not do. It is for who knows the key before the data.
+func (s *Store) Prepare(ctx context.Context, key string) error {
+	return s.do(ctx, "put", key, func(root int) error { return s.settle(root, parent(key)) })
+}
+
 // writeTemporary writes data to a new file in tmp/ and returns its name when the
 // bytes are on stable storage; on an error there is no such file.
 func (s *Store) writeTemporary(ctx context.Context, root int, data []byte) (string, error) {

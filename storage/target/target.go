@@ -192,14 +192,20 @@ func (o *Options) Fill(p Options) {
 	}
 }
 
-var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:(//)?`)
+// schemeOf returns what of the location names a kind of storage, with what separates it.
+func schemeOf(location string) string {
+	if !strings.Contains(location, ":") {
+		return "" // and nothing need be compiled
+	}
+	return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:(//)?`).FindString(location)
+}
 
 func directory(location string) (string, error) {
 	if location == "" {
 		return "", fmt.Errorf("open repository: %w: it is empty", ErrLocation)
 	}
 	// Without slashes too: "s3:bucket" would be a directory of that name.
-	if s := scheme.FindString(location); s != "" {
+	if s := schemeOf(location); s != "" {
 		return "", fmt.Errorf("open repository: %s: %w: this version knows directories and s3://BUCKET/PREFIX, not %s (a directory of that name is ./%s)",
 			location, ErrLocation, s, location)
 	}

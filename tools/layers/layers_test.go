@@ -1,6 +1,7 @@
 // Package layers keeps the imports of this repository pointing one way:
 //
 //	cmd → plugin, wal → repo → index, chunking, delta → storage → digest
+//	cmd, plugin → metrics
 //
 // A package belongs to the layer that its first folder names. It may import its
 // own layer and those that mayImport lists for it, nothing else of this module.
@@ -41,9 +42,10 @@ var mayImport = map[string][]string{
 	"chunking": {"storage", "digest"},
 	"delta":    {"storage", "digest"},
 	"repo":     {"index", "chunking", "delta", "storage", "digest"},
-	"plugin":   {"repo", "index", "chunking", "delta", "storage", "digest"},
+	"metrics":  {},
+	"plugin":   {"metrics", "repo", "index", "chunking", "delta", "storage", "digest"},
 	"wal":      {"repo", "index", "chunking", "delta", "storage", "digest"},
-	"cmd":      {"plugin", "wal", "repo", "index", "chunking", "delta", "storage", "digest"},
+	"cmd":      {"plugin", "wal", "metrics", "repo", "index", "chunking", "delta", "storage", "digest"},
 	"bench":    {anything},
 	"tools":    {anything},
 }

@@ -193,8 +193,11 @@ type Row struct {
 	NewBytes   uint64    `json:"new_bytes,omitempty"`
 	StoredSize uint64    `json:"stored_bytes,omitempty"`
 	Consistent bool      `json:"consistent"` // all WAL is there that makes it consistent
-	Backup     *Info     `json:"backup,omitempty"`
-	Reach      []To      `json:"reach"` // on each timeline that it leads to the end of
+	// Unfinished is there where no backup is, only the mark of a push that goes on or was
+	// killed.
+	Unfinished *Unfinished `json:"unfinished,omitempty"`
+	Backup     *Info       `json:"backup,omitempty"`
+	Reach      []To        `json:"reach"` // on each timeline that it leads to the end of
 }
 
 // To is how far a backup can be recovered along a timeline.
@@ -211,6 +214,11 @@ func Rows(ctx context.Context, a *wal.Archive, list []Backup) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	return RowsOf(ctx, a, survey, list)
+}
+
+// RowsOf is Rows for whoever has the archive's survey already.
+func RowsOf(ctx context.Context, a *wal.Archive, survey *wal.Survey, list []Backup) ([]Row, error) {
 	rows := make([]Row, 0, len(list))
 	for i := range list {
 		row, err := describe(ctx, a, survey, &list[i])

@@ -127,19 +127,15 @@ type push struct {
 	marked bool
 }
 
-// markPrefix begins the names of marks that keep the WAL of backups that are not
-// visible yet.
-const markPrefix = "base push "
-
 // Protect keeps WAL from being removed while a backup that needs it cannot be seen yet.
 // It returns what takes the protection away.
 func (s *Server) Protect(ctx context.Context, a *wal.Archive, label string) (release func(context.Context) error, err error) {
 	from := wal.SegmentAt(s.Timeline, s.Start, s.SegmentSize)
-	if err := a.SetMark(ctx, s.System, markPrefix+label, from, time.Now()); err != nil {
+	if err := a.SetMark(ctx, s.System, wal.BasePushPrefix+label, from, time.Now()); err != nil {
 		return nil, fmt.Errorf("protect the WAL of base backup %s: %w", label, err)
 	}
 	return func(ctx context.Context) error {
-		_, err := a.ForgetStandby(context.WithoutCancel(ctx), s.System, markPrefix+label)
+		_, err := a.ForgetStandby(context.WithoutCancel(ctx), s.System, wal.BasePushPrefix+label)
 		return err
 	}, nil
 }
@@ -157,7 +153,7 @@ func (p *push) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.a.SetMark(ctx, p.epoch, markPrefix+p.o.Label, first, time.Now()); err != nil {
+	if err := p.a.SetMark(ctx, p.epoch, wal.BasePushPrefix+p.o.Label, first, time.Now()); err != nil {
 		return err
 	}
 	p.marked = true
@@ -169,7 +165,7 @@ func (p *push) release(ctx context.Context) error {
 	if !p.marked {
 		return nil
 	}
-	_, err := p.a.ForgetStandby(context.WithoutCancel(ctx), p.epoch, markPrefix+p.o.Label)
+	_, err := p.a.ForgetStandby(context.WithoutCancel(ctx), p.epoch, wal.BasePushPrefix+p.o.Label)
 	return err
 }
 
@@ -216,13 +212,17 @@ func (p *push) await(ctx context.Context) error {
 	return nil
 }
 
-// look asks once more for the WAL, now that the backup is visible and protects it.
+// look asks once more for the WAL, now that the backup is visible and protects it, and
+// when nobody removes any who may not have seen it.
 func (p *push) look(ctx context.Context) error {
 	if p.s.info.WALIncluded {
 		return nil
 	}
 	segments, err := p.s.info.Segments()
 	if err != nil {
+		return err
+	}
+	if err := p.awaitRemoval(ctx, segments[0]); err != nil {
 		return err
 	}
 	var gone []string
@@ -239,6 +239,26 @@ func (p *push) look(ctx context.Context) error {
 			"delete this backup and take another; wal cleanup --exclusive is not for archives with base backups")
 	}
 	return nil
+}
+
+// awaitRemoval waits until no cleanup is under way that may remove the segment first or
+// one after it.
+func (p *push) awaitRemoval(ctx context.Context, first wal.Name) error {
+	for deadline := time.Now().Add(p.o.WALTimeout); ; {
+		m, err := p.a.Removing(ctx, p.epoch, first, time.Now())
+		if err != nil || m == nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return repo.WithHint(fmt.Errorf("WAL that the backup needs may be removed at any moment, by a cleanup on %s that began at %s",
+				m.Host, m.Time.Format(time.RFC3339)), fmt.Sprintf("delete this backup and take another; if that cleanup was killed: gpdedup wal cleanup --standby '%s' --forget", m.Standby))
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pollWAL):
+		}
+	}
 }
 
 // DefaultLabel returns the label of a backup that the user gives none.

@@ -10,22 +10,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gpdedup/gpdedup/repo"
-	"github.com/gpdedup/gpdedup/wal"
 )
-
-// Source gives a base backup, archive after archive, as a server or pg_basebackup does.
-type Source interface {
-	// Next returns the next archive, and the oid of the tablespace that it is of, "" for
-	// the data directory. It is io.EOF after the last one. What the one before was not
-	// read to its end is lost.
-	Next() (oid string, r io.Reader, err error)
-	// End is called after the last archive. It returns backup_manifest, nil if that was
-	// a member of an archive, and completes what is known of the backup.
-	End(*Info) ([]byte, error)
-}
 
 // stream makes one tar archive of all archives of a Source. It is the io.Reader that is
 // stored, and knows where chunks must end: members that are longer than a chunk are cut
@@ -221,7 +210,7 @@ func (s *stream) endArchive() error {
 	}
 }
 
-var tablespaceLink = regexp.MustCompile(`^pg_tblspc/[0-9]+$`)
+var tablespaceLink = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^pg_tblspc/[0-9]+$`) })
 
 // begin begins a member.
 func (s *stream) begin(b *block) error {
@@ -235,7 +224,7 @@ func (s *stream) begin(b *block) error {
 	}
 	// A tablespace is a directory here: where it is to be is decided when it is restored.
 	if h.kind == kindLink {
-		if !tablespaceLink.MatchString(name) {
+		if !tablespaceLink().MatchString(name) {
 			return fmt.Errorf("%w: %s is a link", errTar, name)
 		}
 		s.tablespace(path.Base(name), b.field(157, 257))
@@ -347,94 +336,3 @@ func (s *stream) append(name string, content []byte) error {
 	s.out = append(s.out, make([]byte, padded(int64(len(content)))-int64(len(content)))...)
 	return nil
 }
-
-// prove compares what came with what the server says it sent, and completes the Info.
-func (s *stream) prove(manifest []byte) error {
-	m, err := parseManifest(manifest)
-	if err != nil {
-		return err
-	}
-	for name, f := range m.files {
-		got, ok := s.sums[name]
-		if !ok {
-			return fmt.Errorf("%w: %s is in backup_manifest, and did not come", errTar, name)
-		}
-		if f.algorithm != "CRC32C" {
-			got.sum = nil // the length only; every byte is checked when the backup is verified
-		}
-		if err := f.check(name, got.size, got.sum); err != nil {
-			return err
-		}
-	}
-	for name := range s.sums {
-		if _, ok := m.files[name]; !ok && listed(name) {
-			return fmt.Errorf("%w: %s is not in backup_manifest", errTar, name)
-		}
-		if isSegment(name) {
-			s.info.WALIncluded = true
-		}
-	}
-	if err := s.info.settle(m.wal); err != nil {
-		return err
-	}
-	return s.describe()
-}
-
-func isSegment(name string) bool {
-	file, found := strings.CutPrefix(name, "pg_wal/")
-	n, err := wal.ParseName(file)
-	return found && err == nil && n.Kind == wal.Segment
-}
-
-// describe takes what there is to know from the files.
-func (s *stream) describe() error {
-	word := func(name string) ([]byte, error) {
-		if b := s.kept[name]; b != nil {
-			return *b, nil
-		}
-		return nil, fmt.Errorf("%w: it has no %s", errTar, name)
-	}
-	label, err := word("backup_label")
-	if err != nil {
-		return err
-	}
-	if _, err := wal.ParseLabel(label); err != nil {
-		return err
-	}
-	s.info.FromStandby = strings.Contains(string(label), "\nBACKUP FROM: standby")
-	version, err := word("PG_VERSION")
-	if err != nil {
-		return err
-	}
-	s.info.ServerVersion = strings.TrimSpace(string(version))
-	raw, err := word("global/pg_control")
-	if err != nil {
-		return err
-	}
-	control, err := wal.ParseControl(raw)
-	if err != nil {
-		return err
-	}
-	s.info.System = control.System.Decimal()
-	s.info.SegmentSize, err = segmentSize(raw)
-	return err
-}
-
-// archiveSource is a single archive, as pg_basebackup writes it to standard output.
-type archiveSource struct {
-	r    io.Reader
-	done bool
-}
-
-// Archive returns the Source of what `pg_basebackup -D - -Ft` writes.
-func Archive(r io.Reader) Source { return &archiveSource{r: r} }
-
-func (a *archiveSource) Next() (string, io.Reader, error) {
-	if a.done {
-		return "", nil, io.EOF
-	}
-	a.done = true
-	return "", a.r, nil
-}
-
-func (a *archiveSource) End(*Info) ([]byte, error) { return nil, nil }

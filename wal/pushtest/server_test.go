@@ -114,6 +114,7 @@ func TestImmediateShutdown(t *testing.T) {
 	c.Start(t)
 	file := c.SwitchWAL(t)
 	pid := w.pushing(c, file)
+	defer w.opens(hanging)() // it is at work, and has seen to signals
 	c.Stop(t, "immediate")
 	w.gone(pid)
 	for _, trace := range []string{"goroutine", "SIGQUIT", "gpdedup:"} {

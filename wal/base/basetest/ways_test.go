@@ -125,9 +125,15 @@ func TestBrokenOff(t *testing.T) {
 	}
 	w.must(push.Process.Kill())
 	_ = push.Wait()
-	if rows := w.list(); len(rows) != 0 {
+	rows := w.list()
+	if len(rows) != 1 || rows[0].Label != "killed" || rows[0].Unfinished == nil || rows[0].Unfinished.From == "" || rows[0].Backup != nil {
 		t.Fatalf("a killed push left %+v", rows)
 	}
+	w.run("base", "delete", "--cluster", "main", "killed")
+	if rows := w.list(); len(rows) != 0 {
+		t.Fatalf("a push that was given up is still there: %+v", rows)
+	}
+	w.fails(1, "base", "delete", "--cluster", "main", "killed")
 	said := w.fails(1, "base", "push", "--cluster", "main", "--dsn", dsn(p), "--label", "late", "--wal-timeout", "1ms")
 	if !strings.Contains(said, "not in the archive") || len(w.list()) != 0 {
 		t.Errorf("WAL that does not come: %s", said)

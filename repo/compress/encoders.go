@@ -1,0 +1,58 @@
+package compress
+
+import (
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// encoders are zstd encoders of one kind, each for one goroutine. They are made when
+// they are needed, for each has tables of some hundred KiB: most processes store one
+// short stream, and need one.
+type encoders struct {
+	options []zstd.EOption
+	idle    chan *zstd.Encoder
+	unmade  chan struct{} // one for each that may still be made
+}
+
+func newEncoders(n int, level zstd.EncoderLevel, window int) (*encoders, error) {
+	p := &encoders{
+		options: []zstd.EOption{
+			zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(window), zstd.WithEncoderCRC(false), // seal and name cover the bytes
+			zstd.WithSingleSegment(true), zstd.WithLowerEncoderMem(true),
+		},
+		idle: make(chan *zstd.Encoder, n), unmade: make(chan struct{}, n),
+	}
+	first, err := zstd.NewWriter(nil, p.options...) // takes no memory yet
+	if err != nil {
+		return nil, fmt.Errorf("make zstd encoder: %w", err)
+	}
+	p.idle <- first
+	for range n - 1 {
+		p.unmade <- struct{}{}
+	}
+	return p, nil
+}
+
+// take returns an encoder that nobody uses, one that was used before if there is one,
+// and waits if there can be no more.
+func (p *encoders) take() *zstd.Encoder {
+	select {
+	case e := <-p.idle:
+		return e
+	default:
+	}
+	select {
+	case e := <-p.idle:
+		return e
+	case <-p.unmade:
+	}
+	e, err := zstd.NewWriter(nil, p.options...)
+	if err != nil {
+		panic("zstd takes its options once and not again: " + err.Error())
+	}
+	return e
+}
+
+func (p *encoders) giveBack(e *zstd.Encoder) { p.idle <- e }

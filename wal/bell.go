@@ -1,0 +1,74 @@
+package wal
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// openBell opens the reading end of the bell.
+func (s *Spool) openBell() (*os.File, error) {
+	path := s.path(bellFile)
+	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
+	}
+	// For writing too: else it would be at its end whenever nobody has it open for that.
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// listen passes on that the bell was rung, until it is closed.
+func listen(bell *os.File, rung chan<- struct{}) {
+	buf := make([]byte, 64)
+	for {
+		if _, err := bell.Read(buf); err != nil {
+			return
+		}
+		select {
+		case rung <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Ring wakes the process that fetches ahead, and reports whether there is one.
+func (s *Spool) Ring() bool {
+	fd, err := unix.Open(s.path(bellFile), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return false // nobody has its other end open
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte{'\n'})
+	return err == nil || errors.Is(err, unix.EAGAIN) // it has been rung often enough
+}
+
+// lock takes the lock of the process that fetches ahead, if nobody has it.
+func (s *Spool) lock() (*os.File, bool) {
+	f, err := os.OpenFile(s.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, false
+	}
+	for range 10 {
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			return f, true
+		}
+		time.Sleep(time.Millisecond) // it may only be being asked about
+	}
+	_ = f.Close()
+	return nil, false
+}
+
+// locked reports whether a process fetches ahead.
+func (s *Spool) locked() bool {
+	f, err := os.Open(s.path(lockFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
