@@ -208,7 +208,8 @@ func archives(ctx context.Context, server *base.Server, a *wal.Archive) error {
 		return err
 	}
 	if mode == "off" {
-		return repo.WithHint(errors.New("the server does not archive its WAL (archive_mode is off)"), hint)
+		return repo.WithHint(errors.New("the server does not archive its WAL (archive_mode is off)"),
+			"set archive_mode = on and archive_command to 'gpdedup wal push …', and start the server anew; or "+hint)
 	}
 	epochs, err := a.Epochs(ctx)
 	if err != nil {

@@ -114,6 +114,9 @@ type putReport struct {
 
 // Run stores standard input.
 func (c *StreamPutCmd) Run(g *Globals) error {
+	if c.Name == "" {
+		return usageError("store stream: the name is empty", "is a variable of the script not set?")
+	}
 	if strings.Contains(c.Name, "@") {
 		return usageError(fmt.Sprintf("store stream: %q: a name cannot contain @", c.Name), "versions are given by the program; use another character")
 	}
