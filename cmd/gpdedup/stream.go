@@ -21,11 +21,12 @@ import (
 
 // StreamCmd is the group gpdedup stream.
 type StreamCmd struct {
-	Put    StreamPutCmd    `cmd:"" help:"Store standard input as the newest version of a stream."`
-	Get    StreamGetCmd    `cmd:"" help:"Write a version of a stream to standard output."`
-	List   StreamListCmd   `cmd:"" help:"List streams and their versions."`
-	Delete StreamDeleteCmd `cmd:"" help:"Delete a version of a stream, or all of them."`
-	Forget StreamForgetCmd `cmd:"" help:"Delete old versions by rules such as --keep-daily 7."`
+	Put      StreamPutCmd      `cmd:"" help:"Store standard input as the newest version of a stream."`
+	Get      StreamGetCmd      `cmd:"" help:"Write a version of a stream to standard output."`
+	List     StreamListCmd     `cmd:"" help:"List streams and their versions."`
+	Delete   StreamDeleteCmd   `cmd:"" help:"Delete a version of a stream, or all of them."`
+	Undelete StreamUndeleteCmd `cmd:"" help:"Bring deleted versions back, while they can be."`
+	Forget   StreamForgetCmd   `cmd:"" help:"Delete old versions by rules such as --keep-daily 7."`
 }
 
 // splitVersion splits NAME[@VERSION].
