@@ -234,6 +234,6 @@ func (c *BasePushCmd) print(g *Globals, b *BaseCmd, p *base.PushReport) error {
 	}
 	return g.Print(report, func(out io.Writer) {
 		say(out, "stored base backup %s: %s in %s, %s new, %s stored; consistent at %s on timeline %d", p.Info.Label,
-			formatBytes(report.Bytes), count(p.Info.Files, "file"), formatBytes(report.NewBytes), formatBytes(report.StoredBytes), p.Info.Stop, p.Info.Timeline)
+			formatBytes(p.Info.Bytes), count(p.Info.Files, "file"), formatBytes(report.NewBytes), formatBytes(report.StoredBytes), p.Info.Stop, p.Info.Timeline)
 	})
 }
