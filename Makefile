@@ -94,6 +94,14 @@ bench-wal: build ## pushing, fetching and replaying WAL, into docs/performance.m
 bench-base: build ## base backups of five days, beside pgBackRest, into docs/performance.md; takes a few minutes
 	@go run ./bench/base --gpdedup ./gpdedup --update docs/performance.md
 
+.PHONY: bench-scale
+bench-scale: build ## how time and memory grow with index, manifests and streams, into docs/performance.md; takes ten minutes
+	@go run ./bench/scale --gpdedup ./gpdedup --update docs/performance.md
+
+.PHONY: bench-locality
+bench-locality: ## what a restore reads after a month of backups and prunes, into docs/performance.md; takes a few minutes
+	@go run ./bench/locality --update docs/performance.md
+
 .PHONY: benchstat
 benchstat: build/bin/benchstat ## compares the last two `make bench-go`
 	@build/bin/benchstat build/bench.old.txt build/bench.txt

@@ -125,3 +125,14 @@ func TestBreaksArePredicted(t *testing.T) {
 		t.Errorf("%d of %d chunks were predicted", named, len(cuts))
 	}
 }
+
+// TestBreaksThatAreGone: a chunk that ended at a break is not predicted where there is none.
+func TestBreaksThatAreGone(t *testing.T) {
+	data := random(3, 4<<20)
+	p := Params{Polynomial: testPol, Min: 32 << 10, Max: 512 << 10, Bits: 15}
+	cuts, ids, _ := broken(t, data, bytes.NewReader(data), p, []int64{100_000, 1 << 20, 3<<20 + 17}, plain, nil)
+	got, _ := lengths(t, data, bytes.NewReader(data), p, plain, &list{ids: ids, lengths: cuts})
+	if want := reference(t, data, p); !equal(got, want) {
+		t.Fatalf("cuts %v, want %v", got, want)
+	}
+}

@@ -158,6 +158,25 @@ func TestCutsAreTheLibrarys(t *testing.T) {
 	})
 }
 
+// TestCutsAtTheEdgesOfBlocks: what was read may end right before a cut, at it, or behind.
+func TestCutsAtTheEdgesOfBlocks(t *testing.T) {
+	data := random(8, 100_000)
+	p := Params{Polynomial: testPol, Min: 1024, Max: 8192, Bits: 11}
+	want := reference(t, data, p)
+	end := 0
+	for _, n := range want {
+		if end += n; end < int(p.Max)+3 {
+			continue // blocks are longer
+		}
+		for fill := end - 2; fill <= end+2; fill++ {
+			got, _ := lengths(t, data, bytes.NewReader(data), p, shape{blocks: 3, fill: fill}, nil)
+			if !equal(got, want) {
+				t.Fatalf("with blocks of %d bytes: cuts %v, want %v", fill, got, want)
+			}
+		}
+	}
+}
+
 // TestLongStream runs over many blocks.
 func TestLongStream(t *testing.T) {
 	data := random(1, 20<<20)
@@ -260,7 +279,7 @@ func TestReadErrorIsNotTheEnd(t *testing.T) {
 func TestPoolEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := Params{Polynomial: testPol, Min: 1 << 20, Max: 4 << 20, Bits: 20}
-	data := random(1, 40<<20)
+	data := random(1, 16<<20)
 	c := NewCutter(bytes.NewReader(data), p, NewPool(ctx, 2, int(p.Max)), nil, nil)
 	cause := errors.New("enough")
 	cancel(cause)

@@ -20,9 +20,10 @@ type CacheOptions struct {
 	// FirstOffset is the offset of a pack's first chunk, in bytes: the length of
 	// the header that every object begins with.
 	FirstOffset uint32
-	// SizeLimit is what the generations may occupy, in bytes; 0 means 4 GiB. While
-	// one is built, the temporary files come on top. Beyond the limit the oldest
-	// fragments are left out.
+	// SizeLimit is what the generations may occupy, in bytes; 0 means a quarter of what
+	// their file system has free, themselves counted as free, but 4 GiB at least, and
+	// 64 GiB at most. While one is built, the temporary files come on top, up to twice as
+	// much. Beyond the limit the oldest fragments are left out.
 	SizeLimit int64
 	// FeatureEntries is of how many entries, those of the newest fragments, the
 	// generations keep similarity features; 0 means 4 Mi, negative none. Each takes
@@ -33,7 +34,8 @@ type CacheOptions struct {
 }
 
 const (
-	defaultSizeLimit      = 4 << 30
+	leastSizeLimit        = 4 << 30  // of about 40 million chunks
+	mostSizeLimit         = 64 << 30 // of about 700 million
 	defaultMaxGenerations = 4
 	defaultFeatureEntries = 4 << 20
 )
@@ -60,9 +62,6 @@ var ErrNoCache = errors.New("no cache directory")
 // Views know the newest fragments only, which costs duplicates and nothing else, and
 // its Refresh fails with ErrNoCache. So callers report the error and go on.
 func OpenCache(dir string, opts CacheOptions) (*Cache, error) {
-	if opts.SizeLimit <= 0 {
-		opts.SizeLimit = defaultSizeLimit
-	}
 	if opts.MaxGenerations <= 0 {
 		opts.MaxGenerations = defaultMaxGenerations
 	}
@@ -82,6 +81,24 @@ func OpenCache(dir string, opts CacheOptions) (*Cache, error) {
 	}
 	c.dir = dir
 	return c, nil
+}
+
+// sizeLimit is what the generations may occupy that now take so many bytes.
+func (c *Cache) sizeLimit(own int64) int64 {
+	if c.opts.SizeLimit > 0 {
+		return c.opts.SizeLimit
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(c.dir, &fs); err != nil {
+		return leastSizeLimit
+	}
+	return defaultSizeLimit(int64(fs.Bavail)*fs.Bsize, own)
+}
+
+// defaultSizeLimit is the limit on a file system with so many bytes free. A quarter: a
+// builder that replaces all generations needs three times what they take.
+func defaultSizeLimit(free, own int64) int64 {
+	return min(max((free+own)/4, leastSizeLimit), mostSizeLimit)
 }
 
 // useDir makes sure that dir is a directory that only this user can change.

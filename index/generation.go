@@ -129,14 +129,16 @@ func openGeneration(path string, number uint64) (_ *generation, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}
+	// Chunk ids are random: reading around each page on a cold disk, some megabytes where
+	// the host is set up for streams, would take longer than what is looked for, and evict
+	// others' pages. Failing to say so costs nothing. Whoever reads a bucket from one end
+	// to the other asks for what comes next by itself: see walk.
+	_ = unix.Madvise(data, unix.MADV_RANDOM)
 	g := &generation{path: path, number: number, tree: tree{data: data, pageSize: header.pageSize}}
 	if err := g.readRoots(header.root); err != nil {
 		g.close()
 		return nil, err
 	}
-	// Chunk ids are random: reading ahead on a cold disk would only evict others'
-	// pages. Failing to say so costs nothing.
-	_ = unix.Madvise(data, unix.MADV_RANDOM)
 	return g, nil
 }
 

@@ -236,6 +236,23 @@ func TestManyBatchesAndTransactions(t *testing.T) {
 	}
 }
 
+// Unless it is told, the cache takes a part of what its file system has: as much as a large
+// repository needs where there is room, and never all of it.
+func TestDefaultSizeLimit(t *testing.T) {
+	const gib = 1 << 30
+	for _, c := range []struct{ free, own, want int64 }{
+		{0, 0, 4 * gib},
+		{10 * gib, 0, 4 * gib},
+		{40 * gib, 0, 10 * gib},
+		{31 * gib, 9 * gib, 10 * gib}, // what it takes itself makes no difference
+		{10_000 * gib, 0, 64 * gib},
+	} {
+		if got := defaultSizeLimit(c.free, c.own); got != c.want {
+			t.Errorf("%d GiB free, %d GiB of its own: %d bytes", c.free/gib, c.own/gib, got)
+		}
+	}
+}
+
 func TestSizeLimit(t *testing.T) {
 	const limit = 1 << 20
 	w := newWorld()

@@ -111,10 +111,10 @@ type inputRow struct {
 }
 
 func (b *build) run(ctx context.Context, load Loader) error {
+	b.rankFragments()
 	if err := b.open(); err != nil {
 		return err
 	}
-	b.rankFragments()
 	b.limitSize()
 	if err := b.load(ctx, load); err != nil {
 		return err
@@ -157,11 +157,7 @@ func (b *build) open() error {
 		_ = os.Remove(b.c.path(n, badSuffix))
 	}
 	b.state = make([]fragmentState, len(b.l))
-	for i := range b.l {
-		// An entry takes 42 bytes in a fragment, perhaps compressed, and 75 here; with
-		// features it is 66 and 195, but only the newest have them here.
-		b.state[i].bytes = 2 * b.l[i].Size
-	}
+	b.estimate()
 	var useful []*input
 	for _, in := range b.inputs {
 		if err := b.inspect(in); err != nil {
@@ -243,15 +239,38 @@ func (b *build) rankFragments() {
 	}
 }
 
+// newestFirst returns the positions of all fragments in that order.
+func (b *build) newestFirst() []int {
+	order := make([]int, len(b.l))
+	for at, rank := range b.rank {
+		order[len(order)-1-int(rank)] = at
+	}
+	return order
+}
+
+// estimate guesses how many bytes fragments will take here. An entry takes 66 in a
+// fragment and 75 here, a delta 99 and 107; with its features, which only the newest
+// keep, an entry takes 195.
+func (b *build) estimate() {
+	var entries int64
+	for _, at := range b.newestFirst() {
+		size := b.l[at].Size
+		b.state[at].bytes = size + size/4
+		if entries += size / 66; entries <= int64(b.c.opts.FeatureEntries) {
+			b.state[at].bytes = 2 * size
+		}
+	}
+}
+
 // limitSize decides which fragments the size limit keeps out. Once the limit is
 // reached the oldest go until a quarter is free, so that this does not rewrite the
 // generations every time.
 func (b *build) limitSize() {
-	limit := b.c.opts.SizeLimit
 	var total, out int64
 	for _, in := range b.inputs {
 		total += in.g.size()
 	}
+	limit := b.c.sizeLimit(total)
 	for _, s := range b.state {
 		switch s.kind {
 		case uncovered:
@@ -268,12 +287,8 @@ func (b *build) limitSize() {
 		}
 		return
 	}
-	order := make([]int, len(b.l))
-	for at, rank := range b.rank {
-		order[len(order)-1-int(rank)] = at
-	}
 	left := limit / 4 * 3
-	for _, at := range order {
+	for _, at := range b.newestFirst() {
 		s := &b.state[at]
 		if s.kind != leftOut {
 			if left -= s.bytes; left < 0 {

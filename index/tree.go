@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"golang.org/x/sys/unix"
 )
 
 // tree reads the pages of a bbolt file that nobody writes any more. It exists for
@@ -194,7 +196,38 @@ type step struct {
 }
 
 func (t *tree) walk(root page) *walk {
+	t.readAhead(root)
 	return &walk{t: t, stack: []step{{p: root}}, steps: len(t.data)/t.pageSize + 1}
+}
+
+// readAhead has the kernel begin to read the pages below a branch page, of which a walk
+// will need all: else each would be a wait for the disk. Most follow each other in the
+// file, because builders write in order; single ones are not worth a call. What the
+// kernel makes of it is its own affair.
+func (t *tree) readAhead(p page) {
+	if p.flags() != branchPage {
+		return
+	}
+	const enough, gap = 4, 8 // pages
+	pages := uint64(len(t.data) / t.pageSize)
+	var from, to uint64
+	ask := func() {
+		if to-from >= enough {
+			_ = unix.Madvise(t.data[from*uint64(t.pageSize):to*uint64(t.pageSize)], unix.MADV_WILLNEED)
+		}
+	}
+	for i := range p.count() {
+		_, child, ok := p.branch(i)
+		if !ok || child >= pages {
+			return // the walk will say so
+		}
+		if child < to || child > to+gap {
+			ask()
+			from = child
+		}
+		to = child + 1
+	}
+	ask()
 }
 
 // next returns the next row, which lies in the mapping, or io.EOF. Keys that do not
@@ -225,6 +258,7 @@ func (w *walk) next() (key, value []byte, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		w.t.readAhead(p)
 		w.stack = append(w.stack, step{p: p})
 	}
 	return nil, nil, io.EOF

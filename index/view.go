@@ -76,10 +76,14 @@ func (c *Cache) View(ctx context.Context, listed []FragmentInfo, load Loader) (*
 // that are become covered.
 func (g *generation) markLive(l listing, covered []bool) error {
 	g.listed = make([]uint32, g.span)
+	next := 0 // both are in the order of the ids
 	return g.eachFragment(func(f fragmentEntry) {
-		if at, ok := l.find(f.id); ok {
-			g.listed[f.ordinal] = uint32(at) + 1
-			covered[at] = true
+		for next < len(l) && l[next].ID.Compare(f.id) < 0 {
+			next++
+		}
+		if next < len(l) && l[next].ID == f.id {
+			g.listed[f.ordinal] = uint32(next) + 1
+			covered[next] = true
 		}
 	})
 }

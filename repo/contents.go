@@ -70,6 +70,9 @@ func (b *batch) load(ctx context.Context, chunks []*manifest.Chunk) error {
 			need = append(need, c)
 		}
 	}
+	if b.f.ahead != nil {
+		need = b.f.ahead.take(ctx, b, need)
+	}
 	slices.SortFunc(need, func(x, y *manifest.Chunk) int {
 		return cmp.Or(cmp.Compare(x.Pack, y.Pack), cmp.Compare(x.Offset, y.Offset))
 	})

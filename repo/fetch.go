@@ -24,6 +24,7 @@ type fetcher struct {
 	locate func(ctx context.Context, want map[digest.ID]bool) (locations, error)
 
 	moved moved
+	ahead *stretchReader // nil: nothing is read ahead
 
 	locating sync.Mutex
 	located  locations // chunks whose hints were no good, and their neighbours

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
 	"github.com/gpdedup/gpdedup/storage/mem"
 )
@@ -28,15 +29,26 @@ var pruneLimits = Limits{PackMin: 256 << 10, PackMax: 1 << 20, SmallPack: 64 << 
 func newPruneWorld(t *testing.T) *pruneWorld {
 	t.Helper()
 	w := &pruneWorld{T: t, ctx: t.Context(), st: mem.New(), rng: rand.New(rand.NewPCG(1, 2))}
-	if _, err := Init(w.ctx, w.st, InitOptions{ChunkSize: 16 << 10}); err != nil {
-		t.Fatal(err)
-	}
+	w.init(w.st)
 	w.r = w.open(w.st)
 	w.data = make([]byte, 2<<20)
 	for i := range w.data {
 		w.data[i] = "0123456789abcdef"[w.rng.IntN(16)]
 	}
 	return w
+}
+
+// init makes a repository whose cuts are the same in every run: how well they fit makes
+// some percents of difference in so little data.
+func (w *pruneWorld) init(st storage.Storage) {
+	w.Helper()
+	ring, err := seal.NewRing(&[32]byte{1})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := Init(w.ctx, st, InitOptions{ChunkSize: 16 << 10, ring: ring}); err != nil {
+		w.Fatal(err)
+	}
 }
 
 func (w *pruneWorld) open(st storage.Storage) *Repo {
@@ -130,9 +142,7 @@ func TestPruneLeavesWhatAFreshRepositoryWouldTake(t *testing.T) {
 				t.Errorf("removed too little: %+v", report)
 			}
 			fresh := mem.New()
-			if _, err := Init(w.ctx, fresh, InitOptions{ChunkSize: 16 << 10}); err != nil {
-				t.Fatal(err)
-			}
+			w.init(fresh)
 			f := w.open(fresh)
 			var stay []int
 			for d := range 5 {
@@ -150,7 +160,7 @@ func TestPruneLeavesWhatAFreshRepositoryWouldTake(t *testing.T) {
 			w.whole(stay...)
 			have, want := w.bytes(w.st, packPrefix), w.bytes(fresh, packPrefix)
 			t.Logf("%d bytes of packs, a fresh repository has %d: %.3f; %+v", have, want, float64(have)/float64(want), report)
-			if float64(have) > 1.08*float64(want) {
+			if float64(have) > 1.05*float64(want) {
 				t.Errorf("%d bytes of packs are left; a fresh repository has %d", have, want)
 			}
 		})

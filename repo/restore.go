@@ -133,6 +133,9 @@ func (r *Repo) restoreContent(ctx context.Context, m *manifest.Manifest, out io.
 		runs:   make(chan *run, 4*r.opts.Concurrency),
 		decode: semaphore.NewWeighted(int64(r.opts.Concurrency)),
 	}
+	if o.Ranges == nil {
+		s.f.ahead = newStretchReader(s.f) // all of it will be wanted
+	}
 	g.Go(func() error {
 		plan := s.planAll
 		if o.Ranges != nil {

@@ -44,6 +44,7 @@ func (i *Info) piece(n int) place {
 type pieceEncoder struct {
 	zstd    *compress.Encoder
 	quick   bool // S2 comes first, and zstd or Huffman's method then
+	skip    int  // of how many blocks it is taken for granted that they do not repeat themselves
 	decoder pieceDecoder
 	predictor
 	coder
@@ -144,16 +145,27 @@ func (e *pieceEncoder) compress(predicted bool) index.Encoding {
 // where records are alike, what S2 makes of them is alike, too, and takes a fraction then.
 // In pages of tables there is nothing to be found, and most of the time is spent on those.
 func (e *pieceEncoder) repeats(block []byte) bool {
-	const sample = 32 << 10
+	const sample, skip = 16 << 10, 3
 	if len(block) <= len(e.raw)/4 { // it takes no time
 		return true
+	}
+	if e.skip > 0 { // neighbours are alike
+		e.skip--
+		return false
 	}
 	middle := block[len(block)/2:]
 	middle = middle[:min(len(middle), sample)]
 	out, _ := e.zstd.Encode(e.check[:0], middle)
 	e.check = out
-	coded := e.coder.code(middle)
-	return coded == nil && len(out) < len(middle) || len(out) < len(coded)-len(coded)/10
+	than := len(middle)
+	if coded := e.code(middle); coded != nil {
+		than = len(coded)
+	}
+	if len(out) < than-than/10 {
+		return true
+	}
+	e.skip = skip
+	return false
 }
 
 // spare returns how much memory to take for n bytes that are made of a piece of length

@@ -34,9 +34,9 @@ func measureFetch(w *world) (string, error) {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "| `restore_command` | segments/s, one after the other |\n|---|---:|\n")
+	fmt.Fprintf(&b, "| `restore_command` | segments/s, one after the other | processor time of each call, ms |\n|---|---:|---:|\n")
 	for _, a := range archives {
-		fmt.Fprintf(&b, "| %s | %s |\n", a.name, w.rate(a.name, fetched))
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", a.name, w.rate(a.name, fetched), w.each(a.name, fetched))
 	}
 	return b.String(), nil
 }
@@ -61,6 +61,7 @@ func (w *world) fetchAll(a *archive, files []string) (time.Duration, error) {
 		return 0, fmt.Errorf("%w: %s", err, out)
 	}
 	const dest = "pg_wal/RECOVERYXLOG"
+	w.used = 0
 	begin := time.Now()
 	for _, f := range files {
 		cmd := w.Command("sh", "-c", strings.NewReplacer("%f", f, "%p", dest).Replace(a.of(data)))
@@ -68,6 +69,7 @@ func (w *world) fetchAll(a *archive, files []string) (time.Duration, error) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return 0, fmt.Errorf("%s: %s: %w: %s", a.name, f, err, out)
 		}
+		w.used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		if info, err := os.Stat(filepath.Join(data, dest)); err != nil || info.Size() != 16<<20 {
 			return 0, fmt.Errorf("%s: %s did not come (%v)", a.name, f, err)
 		}

@@ -125,11 +125,22 @@ func (w *world) note(name, phase string, segments int, took time.Duration) {
 	r.Streams = segments
 	r.Bytes = int64(segments) * 16 << 20
 	r.Wall = append(r.Wall, took.Seconds())
+	r.CPU = append(r.CPU, w.used.Seconds())
 }
 
 // rate is how many segments a second it was.
 func (w *world) rate(name, phase string) string {
 	return results.StreamRate(w.found.Find(name, phase)).Format("%.1f")
+}
+
+// each is the processor time of a segment, in milliseconds.
+func (w *world) each(name, phase string) string {
+	r := w.found.Find(name, phase)
+	ms := slices.Clone(r.CPU)
+	for i := range ms {
+		ms[i] *= 1000 / float64(r.Streams)
+	}
+	return ms.Format("%.0f")
 }
 
 // taken says what the figures were taken on.

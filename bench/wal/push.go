@@ -108,9 +108,12 @@ func (w *world) pushRest(empty func(...string) func() error) ([]pusher, error) {
 	return all, nil
 }
 
+// asynchronous reports whether the work is done in a process that nobody waits for.
+func (p *pusher) asynchronous() bool { return strings.Contains(p.name, "asynchronous") }
+
 // single returns how many segments are pushed one by one.
 func (w *world) single(p *pusher) int {
-	if strings.Contains(p.name, "asynchronous") { // each call waits for a process that it starts
+	if p.asynchronous() { // each call waits for a process that it starts
 		return min(8, w.set.single, len(w.files))
 	}
 	return min(w.set.single, len(w.files))
@@ -157,14 +160,18 @@ func measurePush(w *world) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "| `archive_command` | segments/s, one by one | from a backlog of %d | stored, of %.1f GB |\n|---|---:|---:|---:|\n",
+	fmt.Fprintf(&b, "| `archive_command` | segments/s, one by one | processor time of each, ms | from a backlog of %d | stored, of %.1f GB |\n|---|---:|---:|---:|---:|\n",
 		len(w.files), float64(len(w.files)*(16<<20))/1e9)
 	for _, p := range pushers {
 		many := "as one by one"
 		if p.backlog {
 			many = w.rate(p.name, fromBacklog)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %.1f MB |\n", p.name, w.rate(p.name, oneByOne), many, results.Stored(w.found.Find(p.name, fromBacklog)).Median())
+		time := w.each(p.name, oneByOne)
+		if p.asynchronous() {
+			time = "–"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %.1f MB |\n", p.name, w.rate(p.name, oneByOne), time, many, results.Stored(w.found.Find(p.name, fromBacklog)).Median())
 	}
 	return b.String() + "\n" + starts, nil
 }
@@ -205,6 +212,7 @@ func (w *world) pushAll(p *pusher, files []string, backlog bool) (time.Duration,
 			}
 		}
 	}
+	w.used = 0
 	begin := time.Now()
 	for _, f := range files {
 		if !backlog {
@@ -228,6 +236,7 @@ func (w *world) call(p *pusher, file string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %s: %w: %s", p.name, file, err, out)
 	}
+	w.used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gpdedup/gpdedup/bench/internal/results"
 	"github.com/gpdedup/gpdedup/wal/pgtest"
@@ -28,6 +29,7 @@ type world struct {
 	files    []string // its segments, in order
 	found    results.Topic
 	set      settings
+	used     time.Duration // processor time of the commands of a run, as far as they were waited for
 }
 
 // world is a pgtest.Reporter: what goes wrong ends the measurement.

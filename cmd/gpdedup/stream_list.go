@@ -117,8 +117,9 @@ func readRows(ctx context.Context, r *repo.Repo, rows []streamRow) ([]streamRow,
 			if err != nil {
 				return fmt.Errorf("%s@%s: %w", row.Name, row.Version, err)
 			}
-			stored := m.Stats.NewStored + row.manifest
-			row.Bytes, row.NewBytes, row.Stored, row.Host = &m.Length, &m.Stats.NewRaw, &stored, m.Origin.Host
+			// Copies: pointers into it would keep the whole manifest in memory.
+			length, fresh, stored := m.Length, m.Stats.NewRaw, m.Stats.NewStored+row.manifest
+			row.Bytes, row.NewBytes, row.Stored, row.Host = &length, &fresh, &stored, m.Origin.Host
 			if !m.Origin.Time.IsZero() {
 				row.Time = m.Origin.Time.UTC()
 			}
