@@ -183,8 +183,13 @@ func (c *Config) parseOptions(given *yaml.Node, where string, others []string) e
 				return fmt.Errorf("line %d: %soption %s: %w", value.Line, prefix, key.Value, err)
 			}
 		case set == nil && !slices.Contains(others, key.Value):
+			known := knownOptions()
+			if where != replicaOption {
+				known = append(known, "restore_subset") // gpbackup's own, which people write, unlike the rest of injected
+				slices.Sort(known)
+			}
 			return fmt.Errorf("line %d: %sunknown option %q%s: known are %s", key.Line, prefix, key.Value,
-				spelling.Aside(key.Value, knownOptions()), strings.Join(knownOptions(), ", "))
+				spelling.Aside(key.Value, known), strings.Join(known, ", "))
 		}
 		return nil
 	})

@@ -61,7 +61,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"options:\n  repository: {a: b}\n", "single value"},
 		{"options:\n  repository: [a]\n", "single value"},
 		{"options:\n  ? [a]\n  : b\n", "name is expected"},
-		{"options:\n  repositroy: /a\n", "known are access_key_id, ca_file, cache_dir, compression, concurrency, delta, endpoint, key_file, limit_download, limit_upload, log_file, log_level, metrics_file, namespace, password_command, password_file, path_style, patience, region, replica, repository, secret_access_key, session_token, storage_class, transcode"},
+		{"options:\n  repositroy: /a\n", "known are access_key_id, ca_file, cache_dir, compression, concurrency, delta, endpoint, key_file, limit_download, limit_upload, log_file, log_level, metrics_file, namespace, password_command, password_file, path_style, patience, region, replica, repository, restore_subset, secret_access_key, session_token, storage_class, transcode"},
 		{"options:\n  other_plugin: secret\n", "unknown option"},
 		{"options:\n  repository: here\n", "not an absolute path"},
 		{"options:\n  repository: ~/here\n", "not an absolute path"},

@@ -39,8 +39,8 @@ func TestExitCode(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	var b strings.Builder
-	Report(&b, repo.WithHint(errors.Join(errors.New("store a\x1b[2J"), errors.New("second\nline")), "do\nthis"))
-	if want := "gpdedup: store a?[2J; second; line\nhint: do; this\n"; b.String() != want {
+	Report(&b, repo.WithHint(errors.Join(errors.New("store a\x1b[2J\u009b"), errors.New("second\nline")), "do\nthis"))
+	if want := "gpdedup: store a?[2J?; second; line\nhint: do; this\n"; b.String() != want {
 		t.Errorf("got %q", b.String())
 	}
 	b.Reset()

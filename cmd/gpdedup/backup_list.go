@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/gpdedup/gpdedup/plugin/backups"
@@ -63,7 +62,7 @@ func (c *BackupListCmd) Run(g *Globals) error {
 	}
 	others := ""
 	if len(list) == 0 && !c.AllNamespaces {
-		if others, err = otherNamespaces(g, r); err != nil {
+		if others, err = otherNamespaces(g, r, repo.Backup); err != nil {
 			return fmt.Errorf("list backups: %w", err)
 		}
 	}
@@ -74,29 +73,6 @@ func (c *BackupListCmd) Run(g *Globals) error {
 		}
 		c.print(w, list)
 	})
-}
-
-// otherNamespaces names those that have backups: whoever finds none has often
-// forgotten to say which cluster is meant.
-func otherNamespaces(g *Globals, r *repo.Repo) (string, error) {
-	namespaces, err := r.Namespaces(g.Context(), repo.Backup)
-	if err != nil {
-		return "", err
-	}
-	var names []string
-	for _, namespace := range namespaces {
-		n, err := countGroups(g.Context(), r, repo.Backup, namespace)
-		if err != nil {
-			return "", err
-		}
-		if n > 0 && namespace != g.Namespace {
-			names = append(names, oneLine(namespace))
-		}
-	}
-	if len(names) == 0 {
-		return "", nil
-	}
-	return "; there are some in " + strings.Join(names, ", "), nil
 }
 
 func (c *BackupListCmd) print(w io.Writer, list []backups.Summary) {

@@ -104,6 +104,9 @@ func (c *BaseUndeleteCmd) Run(g *Globals, b *BaseCmd) error {
 	defer r.Close()
 	ctx := g.Context()
 	if err := r.Undelete(ctx, base.Name(a, c.Label)); err != nil {
+		if _, there := r.Stream(ctx, base.Name(a, c.Label)); errors.Is(err, repo.ErrNotDeleted) && errors.Is(there, repo.ErrNoStream) {
+			err = repo.WithHint(there, "gpdedup base list --deleted")
+		}
 		return fmt.Errorf("base undelete: %s: %w", c.Label, err)
 	}
 	backup, err := base.Open(ctx, r, a, c.Label)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal/base"
 )
 
@@ -46,12 +47,18 @@ func (c *BaseListCmd) Run(g *Globals, b *BaseCmd) error {
 		return fmt.Errorf("base list: %w", err)
 	}
 	rows = append(rows, base.UnfinishedRows(a, unfinished, rows)...)
-	return g.Print(rows, func(w io.Writer) { printBases(w, rows, g.Namespace) })
+	others := ""
+	if len(rows) == 0 {
+		if others, err = otherNamespaces(g, r, repo.Base); err != nil {
+			return fmt.Errorf("base list: %w", err)
+		}
+	}
+	return g.Print(rows, func(w io.Writer) { printBases(w, rows, g.Namespace, others) })
 }
 
-func printBases(w io.Writer, rows []base.Row, namespace string) {
+func printBases(w io.Writer, rows []base.Row, namespace, others string) {
 	if len(rows) == 0 {
-		say(w, "no base backups in namespace %s", namespace)
+		say(w, "no base backups in namespace %s%s", namespace, others)
 		return
 	}
 	t := newTable(w)

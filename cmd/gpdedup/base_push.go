@@ -208,7 +208,8 @@ func archives(ctx context.Context, server *base.Server, a *wal.Archive) error {
 		return err
 	}
 	if mode == "off" {
-		return repo.WithHint(errors.New("the server does not archive its WAL (archive_mode is off)"), hint)
+		return repo.WithHint(errors.New("the server does not archive its WAL (archive_mode is off)"),
+			"set archive_mode = on and archive_command to 'gpdedup wal push …', and start the server anew; or "+hint)
 	}
 	epochs, err := a.Epochs(ctx)
 	if err != nil {
@@ -233,6 +234,6 @@ func (c *BasePushCmd) print(g *Globals, b *BaseCmd, p *base.PushReport) error {
 	}
 	return g.Print(report, func(out io.Writer) {
 		say(out, "stored base backup %s: %s in %s, %s new, %s stored; consistent at %s on timeline %d", p.Info.Label,
-			formatBytes(report.Bytes), count(p.Info.Files, "file"), formatBytes(report.NewBytes), formatBytes(report.StoredBytes), p.Info.Stop, p.Info.Timeline)
+			formatBytes(p.Info.Bytes), count(p.Info.Files, "file"), formatBytes(report.NewBytes), formatBytes(report.StoredBytes), p.Info.Stop, p.Info.Timeline)
 	})
 }

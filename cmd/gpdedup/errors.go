@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -52,7 +53,7 @@ func parseError(err error, args []string) error {
 func oneLine(s string) string {
 	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) { // those above 0x7f begin sequences, too
 			return '?'
 		}
 		return r

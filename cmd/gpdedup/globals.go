@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
@@ -95,13 +96,21 @@ func (g *Globals) openStorage() (storage.Storage, error) {
 	}
 	st, err := target.OpenWith(g.Repo, g.target)
 	if errors.Is(err, storage.ErrNotExist) {
-		return nil, repo.WithHint(fmt.Errorf("open repository: %s: %w: no such directory", g.Repo, repo.ErrNotRepository),
+		cause := "no such directory"
+		if errors.Is(err, syscall.ENOTDIR) {
+			cause = "not a directory"
+		}
+		return nil, repo.WithHint(fmt.Errorf("open repository: %s: %w: %s", g.Repo, repo.ErrNotRepository, cause),
 			"is the location right, and the file system that it lies on mounted? To make a new one: gpdedup repo init")
 	}
 	return st, err
 }
 
 func (g *Globals) needRepo() error {
+	if g.Repo == "" && g.Config != "" {
+		return usageError("open repository: no repository is given",
+			fmt.Sprintf("%s has no option repository: add it below options:, or give --repo LOCATION", g.Config))
+	}
 	if g.Repo == "" {
 		return usageError("open repository: no repository is given", "give --repo LOCATION, or set GPDEDUP_REPO, or give --config FILE")
 	}

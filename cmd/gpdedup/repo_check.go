@@ -98,8 +98,12 @@ func (c *RepoCheckCmd) Run(g *Globals) error {
 			streams[s] = true
 		}
 	}
+	hint := "gpdedup repo repair saves what can be saved"
+	if len(streams) == 0 {
+		hint = "no stream needs what is damaged: gpdedup repo repair condemns or replaces it; what was condemned stays until a prune a day later"
+	}
 	return repo.WithHint(fmt.Errorf("check repository: %s: %w: %s; %s cannot be restored whole", r.Storage().Location(), repo.ErrDamaged,
-		count(len(report.Damage), "object"), count(len(streams), "stream")), "gpdedup repo repair saves what can be saved")
+		count(len(report.Damage), "object"), count(len(streams), "stream")), hint)
 }
 
 func damagedNames(report *repo.CheckReport) []repo.Name {

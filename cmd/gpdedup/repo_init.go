@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
@@ -232,6 +233,8 @@ func createStorage(g *Globals) (storage.Storage, error) {
 		return nil, fmt.Errorf("init repository: %w: %w", usageError("not here", "give a --repo that is empty or does not exist yet"), err)
 	case errors.Is(err, target.ErrExposed):
 		return nil, repo.WithHint(fmt.Errorf("init repository: %w", err), "chmod o-w "+g.Repo)
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, usageError(fmt.Sprintf("init repository: %s: not a directory", g.Repo), "give a --repo that is empty or does not exist yet")
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, repo.WithHint(fmt.Errorf("init repository: %w", err), "make the directory that it is to lie in, or mount what is to be mounted there")
 	case err != nil:

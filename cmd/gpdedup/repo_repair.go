@@ -108,15 +108,15 @@ func (p *repairReport) write(w io.Writer) {
 		say(w, "damaged: %s", s)
 	}
 	writeAffected(w, p.Affected)
-	would := ""
-	if p.DryRun {
-		would = "would be "
-	}
 	if len(p.Steps) == 0 && p.IndexedPacks == 0 && len(p.Damaged) == 0 {
 		say(w, "nothing to repair")
 		return
 	}
-	say(w, "%s with %s %ssaved, %s %smarked lost, %s %sindexed, %s %scondemned, %s removed", count(p.SalvagedChunks, "chunk"),
-		formatBytes(p.SalvagedBytes), would, count(p.LostChunks, "chunk"), would, count(p.IndexedPacks, "pack"), would,
-		count(p.CondemnedPacks, "pack"), would, count(p.RemovedObjects, "object"))
+	would := ""
+	if p.DryRun {
+		would = "would be: "
+	}
+	_, _ = fmt.Fprintf(w, "%s%s with %s saved, %s marked lost, %s indexed, %s condemned, %s removed\n", would, count(p.SalvagedChunks, "chunk"),
+		formatBytes(p.SalvagedBytes), count(p.LostChunks, "chunk"), count(p.IndexedPacks, "pack"),
+		count(p.CondemnedPacks, "pack"), count(p.RemovedObjects, "object"))
 }

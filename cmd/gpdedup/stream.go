@@ -21,11 +21,12 @@ import (
 
 // StreamCmd is the group gpdedup stream.
 type StreamCmd struct {
-	Put    StreamPutCmd    `cmd:"" help:"Store standard input as the newest version of a stream."`
-	Get    StreamGetCmd    `cmd:"" help:"Write a version of a stream to standard output."`
-	List   StreamListCmd   `cmd:"" help:"List streams and their versions."`
-	Delete StreamDeleteCmd `cmd:"" help:"Delete a version of a stream, or all of them."`
-	Forget StreamForgetCmd `cmd:"" help:"Delete old versions by rules such as --keep-daily 7."`
+	Put      StreamPutCmd      `cmd:"" help:"Store standard input as the newest version of a stream."`
+	Get      StreamGetCmd      `cmd:"" help:"Write a version of a stream to standard output."`
+	List     StreamListCmd     `cmd:"" help:"List streams and their versions."`
+	Delete   StreamDeleteCmd   `cmd:"" help:"Delete a version of a stream, or all of them."`
+	Undelete StreamUndeleteCmd `cmd:"" help:"Bring deleted versions back, while they can be."`
+	Forget   StreamForgetCmd   `cmd:"" help:"Delete old versions by rules such as --keep-daily 7."`
 }
 
 // splitVersion splits NAME[@VERSION].
@@ -114,6 +115,9 @@ type putReport struct {
 
 // Run stores standard input.
 func (c *StreamPutCmd) Run(g *Globals) error {
+	if c.Name == "" {
+		return usageError("store stream: the name is empty", "is a variable of the script not set?")
+	}
 	if strings.Contains(c.Name, "@") {
 		return usageError(fmt.Sprintf("store stream: %q: a name cannot contain @", c.Name), "versions are given by the program; use another character")
 	}

@@ -102,8 +102,11 @@ func (c *StreamGetCmd) write(g *Globals, out io.Writer) (repo.Name, error) {
 	}
 	m, err := r.Stream(ctx, n)
 	if err != nil {
-		if errors.Is(err, repo.ErrNoStream) {
+		switch {
+		case errors.Is(err, repo.ErrNoStream):
 			err = repo.WithHint(err, "gpdedup stream list")
+		case errors.Is(err, repo.ErrDeleted):
+			err = repo.WithHint(err, fmt.Sprintf("gpdedup stream undelete %s@%s brings it back, while it can be", n.Group, n.Item))
 		}
 		return n, fmt.Errorf("get stream: %w", err)
 	}
@@ -125,7 +128,8 @@ func newestVersion(ctx context.Context, r *repo.Repo, namespace, name string) (r
 	case len(newest) > 0:
 		return newest[0], nil
 	case some:
-		return repo.Name{}, fmt.Errorf("%s: %w: every version", name, repo.ErrDeleted)
+		return repo.Name{}, repo.WithHint(fmt.Errorf("%s: %w: every version", name, repo.ErrDeleted),
+			"'gpdedup stream list --deleted' shows what 'gpdedup stream undelete' may bring back")
 	}
 	return repo.Name{}, noStream(name, namespace)
 }

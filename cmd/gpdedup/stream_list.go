@@ -50,7 +50,19 @@ func (c *StreamListCmd) Run(g *Globals) error {
 	if err != nil {
 		return fmt.Errorf("list streams: %w", err)
 	}
-	return g.Print(rows, func(w io.Writer) { c.print(w, rows) })
+	others := ""
+	if len(rows) == 0 {
+		if others, err = otherNamespaces(g, r, repo.Named); err != nil {
+			return fmt.Errorf("list streams: %w", err)
+		}
+	}
+	return g.Print(rows, func(w io.Writer) {
+		if len(rows) == 0 && others != "" {
+			_, _ = fmt.Fprintf(w, "no streams in namespace %s%s\n", oneLine(g.Namespace), others)
+			return
+		}
+		c.print(w, rows)
+	})
 }
 
 func (c *StreamListCmd) rows(ctx context.Context, r *repo.Repo, namespace string) ([]streamRow, error) {

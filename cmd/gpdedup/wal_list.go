@@ -49,17 +49,25 @@ func (c *WalListCmd) Run(g *Globals, w *WalCmd) error {
 	if report.RestorePoints, err = wal.RestorePoints(g.Context(), r, g.Namespace); err != nil {
 		return fmt.Errorf("wal list: %w", err)
 	}
+	empty := true
+	for _, s := range report.Archives {
+		empty = empty && len(s.Epochs) == 0
+	}
+	others := ""
+	if empty {
+		if others, err = otherArchives(g, r); err != nil {
+			return fmt.Errorf("wal list: %w", err)
+		}
+	}
 	return g.Print(report, func(out io.Writer) {
-		empty := true
 		for _, s := range report.Archives {
-			empty = empty && len(s.Epochs) == 0
 			writeSurvey(out, s)
 		}
 		for _, p := range report.RestorePoints {
 			say(out, "restore point %s: of %s, on %s", p.Name, formatTime(p.Time), count(len(p.Points), "content"))
 		}
 		if empty {
-			say(out, "no WAL is archived in namespace %s", g.Namespace)
+			say(out, "no WAL is archived in namespace %s%s", g.Namespace, others)
 		}
 	})
 }

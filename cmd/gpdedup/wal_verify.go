@@ -49,12 +49,18 @@ func (c *WalVerifyCmd) Run(g *Globals, w *WalCmd) error {
 		g.metrics.Set(metrics.WALProblems, float64(v.Lost()), a.Content)
 		reports = append(reports, v)
 	}
+	others := ""
+	if len(reports) == 0 {
+		if others, err = otherArchives(g, r); err != nil {
+			return fmt.Errorf("wal verify: %w", err)
+		}
+	}
 	err = g.Print(reports, func(out io.Writer) {
 		for _, v := range reports {
 			writeVerification(out, v)
 		}
 		if len(reports) == 0 {
-			say(out, "no WAL is archived in namespace %s", g.Namespace)
+			say(out, "no WAL is archived in namespace %s%s", g.Namespace, others)
 		}
 	})
 	if err == nil && lost > 0 {

@@ -23,10 +23,10 @@ func attention(r *Report) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if r.Check.Lost > 0 {
-		say("%s of which no good copy is left: gpdedup repo check names the streams that need them", count(r.Check.Lost, "chunk"))
+		say("%s marked lost by a repair: gpdedup repo check names the streams that still need what is lost, if there are any", count(r.Check.Lost, "chunk"))
 	}
 	if r.Check.Damaged > 0 {
-		say("%s damaged when a check last read them: gpdedup repo repair", was(r.Check.Damaged, "pack"))
+		say("%s damaged when a check last looked: gpdedup repo repair", was(r.Check.Damaged, "pack"))
 	}
 	numbers := make(map[backups.Status]int)
 	for i := range r.Backups {
