@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -98,6 +99,9 @@ func (w *writer) pipeline(src io.Reader) (*manifest.Manifest, error) {
 	if err != nil {
 		cancel(err) // stops all but a cutter that waits for the source; that ends with the process
 		p.out.abort()
+		if errors.Is(err, context.Canceled) { // an upload that was stopped may be heard before what stopped it
+			err = context.Cause(ctx)
+		}
 	}
 	return m, err
 }
