@@ -22,7 +22,7 @@ go-files      = find . -name '.?*' -prune -o -name build -prune -o -name '*.go' 
 race-packages = $(patsubst %,./%/...,$(wildcard $(RACE)))
 
 # Debian packages that the tests need, each with what shows that it is there. The race detector needs a C compiler.
-debs = gzip=gzip zstd=zstd coreutils=sha256sum postgresql-$(PG)=/usr/lib/postgresql/$(PG)/bin/initdb \
+debs = gzip=gzip zstd=zstd coreutils=sha256sum zsh=zsh fish=fish groff-base=groff postgresql-$(PG)=/usr/lib/postgresql/$(PG)/bin/initdb \
        $(if $(RACE),gcc=gcc libc6-dev=/usr/include/stdlib.h)
 
 # Tests of the command line take this binary. Run by hand, without it, they build their own.

@@ -3,7 +3,6 @@ package pushtest
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,38 +21,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code, err := setUp(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func setUp(m *testing.M) (int, error) {
-	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "GPDEDUP_") && name != "GPDEDUP_BINARY" {
-			_ = os.Unsetenv(name) // its name is valid
-		}
-	}
-	var err error
-	if host, err = pgtest.NewHost(); err != nil {
-		return 0, err
-	}
-	defer host.Close()
-	binary := os.Getenv("GPDEDUP_BINARY")
-	if binary == "" {
-		binary = filepath.Join(host.Dir(), "built", "gpdedup")
-		build := exec.Command("go", "build", "-o", binary, "../../cmd/gpdedup")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return 0, fmt.Errorf("build: %w\n%s", err, out)
-		}
-	}
-	if executable, err = host.Install(binary); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	os.Exit(pgtest.Main(m, &host, &executable))
 }
 
 // world is a repository that servers archive to.
