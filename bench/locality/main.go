@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/gpdedup/gpdedup/bench/internal/section"
 	"github.com/gpdedup/gpdedup/bench/tablegen"
 )
 
@@ -32,9 +33,9 @@ func main() {
 	flag.StringVar(&s.dir, "dir", "", "where to work; default: a temporary directory")
 	flag.StringVar(&s.document, "update", "", "the document whose section between the markers is replaced")
 	flag.Parse()
-	section, err := run(context.Background(), s)
+	text, err := run(context.Background(), s)
 	if err == nil {
-		err = publish(s.document, section)
+		err = publish(s.document, text)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "locality:", err)
@@ -119,20 +120,10 @@ func month(ctx context.Context, s settings, b *strings.Builder, x scenario) erro
 }
 
 // publish replaces the section of the document, or prints it if there is none.
-func publish(document, section string) error {
+func publish(document, text string) error {
 	if document == "" {
-		fmt.Print(section)
+		fmt.Print(text)
 		return nil
 	}
-	const begin, end = "<!-- locality:begin -->\n", "<!-- locality:end -->"
-	text, err := os.ReadFile(document)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(text), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return fmt.Errorf("update %s: it has no section between %q and %q", document, strings.TrimSpace(begin), end)
-	}
-	return os.WriteFile(document, []byte(before+begin+"\n"+section+"\n"+end+after), 0o644)
+	return section.Replace(document, "locality", text)
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gpdedup/gpdedup/bench/internal/process"
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/pack"
@@ -104,7 +105,7 @@ func look(ctx context.Context, cache *index.Cache, dir string, chunks, n int) (a
 		return nil, errors.New("a similar chunk is not found")
 	}
 	status, err := os.ReadFile("/proc/self/status")
-	return looked{statusBytes(status, "RssAnon:")}, err
+	return looked{process.StatusBytes(status, "RssAnon:")}, err
 }
 
 // merged is what backups after each other cost.

@@ -15,19 +15,22 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpdedup/gpdedup/bench/internal/process"
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 )
 
 const (
 	indexChunks  = 100_000 // of the smallest index
 	lookUps      = 15
 	smallBackups = 100
-	newText      = 100 * mega
+	newText      = 100 * size.Mega
 )
 
 // index measures an index of one size.
-func (b *bench) index(ctx context.Context, t *table, size int) (err error) {
+func (b *bench) index(ctx context.Context, t *table, power int) (err error) {
 	chunks := indexChunks / b.set.divide
-	for range size {
+	for range power {
 		chunks *= 10
 	}
 	progress("index of %s chunks", count(chunks))
@@ -37,18 +40,18 @@ func (b *bench) index(ctx context.Context, t *table, size int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	t.set("content, at 256 KiB a chunk", "%s", formatBytes(int64(chunks)*256<<10))
+	t.set("content, at 256 KiB a chunk", "%s", size.Format(int64(chunks)*256<<10))
 	u, err := b.child(ctx, nil, "build", p.cache, strconv.Itoa(chunks))
 	if err != nil {
 		return err
 	}
-	t.set("built from its fragments in, processor time in brackets", "%s (%s)", formatTime(u.wall), formatTime(u.cpu))
-	t.set("… memory of building it", "%s", mebibytes(u.anon))
-	bytes, err := treeSize(p.cache)
+	t.set("built from its fragments in, processor time in brackets", "%s (%s)", formatTime(u.Wall), formatTime(u.CPU))
+	t.set("… memory of building it", "%s", mebibytes(u.Anon))
+	bytes, err := size.Of(p.cache)
 	if err != nil {
 		return err
 	}
-	t.set("size on the host", "%s", formatBytes(bytes))
+	t.set("size on the host", "%s", size.Format(bytes))
 	t.set("… for each chunk", "%.0f bytes", float64(bytes)/float64(chunks))
 	w := newWorld(chunks)
 	if err := p.listFragments(w); err != nil {
@@ -64,13 +67,13 @@ func (b *bench) index(ctx context.Context, t *table, size int) (err error) {
 }
 
 // child runs one of this program's own.
-func (b *bench) child(ctx context.Context, result any, args ...string) (usage, error) {
+func (b *bench) child(ctx context.Context, result any, args ...string) (process.Usage, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return usage{}, err
+		return process.Usage{}, err
 	}
 	var out bytes.Buffer
-	u, err := b.run(ctx, command{args: append([]string{self, childArgument}, args...), out: &out})
+	u, err := b.run(ctx, process.Command{Args: append([]string{self, childArgument}, args...), Out: &out})
 	if err == nil && result != nil {
 		err = json.Unmarshal(out.Bytes(), result)
 	}
@@ -94,9 +97,9 @@ func (p *place) lookUps(ctx context.Context, t *table, chunks int) error {
 				return err
 			}
 			if anon = max(anon, l.Anon); dropped {
-				cold = append(cold, u.wall)
+				cold = append(cold, u.Wall)
 			} else {
-				warm, cpu = append(warm, u.wall), append(cpu, u.cpu)
+				warm, cpu = append(warm, u.Wall), append(cpu, u.CPU)
 			}
 		}
 	}
@@ -133,12 +136,12 @@ func (p *place) backUpNew(ctx context.Context, t *table) error {
 		if err != nil {
 			return err
 		}
-		t.set(what, "%s", u)
+		t.set(what, "%s", describe(u))
 		if i == 0 {
 			if u, err = p.plugin(ctx, "refresh_index", "", nil, nil); err != nil {
 				return err
 			}
-			t.set("bringing the index up to date after it", "%s", u)
+			t.set("bringing the index up to date after it", "%s", describe(u))
 		}
 	}
 	return nil
@@ -156,9 +159,9 @@ func (p *place) mergeCost(ctx context.Context, t *table, chunks int) error {
 	for _, n := range m.Written {
 		sum += n
 	}
-	t.set(fmt.Sprintf("the same after each of %d backups with %d new chunks: written, on average", backups, backupChunks), "%s", formatBytes(sum/int64(backups)))
-	t.set("… the most for one", "%s", formatBytes(slices.Max(m.Written)))
+	t.set(fmt.Sprintf("the same after each of %d backups with %d new chunks: written, on average", backups, backupChunks), "%s", size.Format(sum/int64(backups)))
+	t.set("… the most for one", "%s", size.Format(slices.Max(m.Written)))
 	t.set("… for each new chunk", "%.0f bytes", float64(sum)/float64(backups*backupChunks))
-	t.set("… processor time of one, memory", "%s, %s", formatTime(u.cpu/time.Duration(backups)), mebibytes(u.anon))
+	t.set("… processor time of one, memory", "%s, %s", formatTime(u.CPU/time.Duration(backups)), mebibytes(u.Anon))
 	return nil
 }

@@ -22,6 +22,9 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/gpdedup/gpdedup/bench/internal/process"
+	"github.com/gpdedup/gpdedup/bench/internal/section"
 )
 
 // settings are the command line's.
@@ -34,11 +37,6 @@ type settings struct {
 	divide int // everything by this, for tests
 }
 
-const (
-	mega = 1_000_000
-	giga = 1_000_000_000
-)
-
 // topics are what --only chooses from. Each has a section "scale-TOPIC".
 var topics = []string{"index", "manifests", "streams"}
 
@@ -46,6 +44,7 @@ var topics = []string{"index", "manifests", "streams"}
 const maxSizes = 4
 
 func main() {
+	process.Main(nil)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if len(os.Args) > 1 && os.Args[1] == childArgument {
@@ -102,17 +101,17 @@ func parse(args []string) (set settings, err error) {
 func run(ctx context.Context, set settings) (err error) {
 	if set.update != "" { // before the long work: a file without markers is found out now
 		for _, topic := range set.only {
-			if err := replaceSection(set.update, "scale-"+topic, nil); err != nil {
+			if err := section.Check(set.update, "scale-"+topic); err != nil {
 				return err
 			}
 		}
 	}
-	dir, err := os.MkdirTemp(set.dir, "gpdedup-scale-")
+	place, err := process.NewPlace(set.dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{set: set, dir: dir}
+	defer func() { err = errors.Join(err, place.Close()) }()
+	b := &bench{set: set, Place: place}
 	steps := map[string]func(context.Context, *table, int) error{"index": b.index, "manifests": b.manifests, "streams": b.streams}
 	for _, topic := range topics {
 		if !slices.Contains(set.only, topic) {
@@ -124,11 +123,11 @@ func run(ctx context.Context, set settings) (err error) {
 				return fmt.Errorf("measure %s: %w", topic, err)
 			}
 		}
-		section := []byte("\n" + t.markdown() + "\n" + taken(dir) + "\n\n")
+		text := "\n" + t.markdown() + "\n" + taken() + "\n\n"
 		if set.update == "" {
-			_, err = os.Stdout.Write(section)
+			_, err = os.Stdout.WriteString(text)
 		} else {
-			err = replaceSection(set.update, "scale-"+topic, section)
+			err = section.Replace(set.update, "scale-"+topic, text)
 		}
 		if err != nil {
 			return err

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
+	"github.com/gpdedup/gpdedup/bench/internal/process"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/storage/local"
 )
@@ -27,9 +27,9 @@ const (
 )
 
 // manifests measures a repository with manifests of one number.
-func (b *bench) manifests(ctx context.Context, t *table, size int) (err error) {
+func (b *bench) manifests(ctx context.Context, t *table, power int) (err error) {
 	n := manifestCount
-	for range size {
+	for range power {
 		n *= 10
 	}
 	progress("%s manifests", count(n))
@@ -42,52 +42,41 @@ func (b *bench) manifests(ctx context.Context, t *table, size int) (err error) {
 	if err := p.fill(ctx, n); err != nil {
 		return err
 	}
-	// The hook's child, which brings the index up to date, comes to us when the hook has ended.
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become subreaper: %w", err)
-	}
 	last := timestamp(n)
 	for _, step := range []struct {
 		what string
-		do   func() (usage, error)
+		do   func() (process.Usage, error)
 	}{
-		{"the hook before a backup", func() (usage, error) {
-			return p.b.run(ctx, command{args: []string{b.set.exe, "setup_plugin_for_backup", p.config, "/data/gpseg0", "segment_host"}})
+		{"the hook before a backup", func() (process.Usage, error) {
+			return p.b.run(ctx, process.Command{Args: []string{b.set.exe, "setup_plugin_for_backup", p.config, "/data/gpseg0", "segment_host"}})
 		}},
-		{"backup_data of 100 MB", func() (usage, error) {
+		{"backup_data of 100 MB", func() (process.Usage, error) {
 			return p.plugin(ctx, "backup_data", streamPath(last, 1), newSource(newText/int64(b.set.divide)), nil)
 		}},
-		{"backup_data of 200 bytes", func() (usage, error) {
+		{"backup_data of 200 bytes", func() (process.Usage, error) {
 			return p.plugin(ctx, "backup_data", streamPath(last, 2), newSource(200), nil)
 		}},
-		{"restore_data of 100 MB", func() (usage, error) {
+		{"restore_data of 100 MB", func() (process.Usage, error) {
 			return p.plugin(ctx, "restore_data", streamPath(last, 1), nil, nil)
 		}},
-		{"backup list", func() (usage, error) { return p.command(ctx, "backup", "list") }},
-		{"backup list --limit 10", func() (usage, error) { return p.command(ctx, "backup", "list", "--limit", "10") }},
-		{"backup list --no-sizes", func() (usage, error) { return p.command(ctx, "backup", "list", "--no-sizes") }},
-		{"stream list", func() (usage, error) { return p.command(ctx, "stream", "list") }},
-		{"repo prune --dry-run, the first on this host", func() (usage, error) { return p.command(ctx, "repo", "prune", "--dry-run") }},
-		{"repo prune --dry-run, again", func() (usage, error) { return p.command(ctx, "repo", "prune", "--dry-run") }},
-		{"repo check", func() (usage, error) { return p.command(ctx, "repo", "check") }},
+		{"backup list", func() (process.Usage, error) { return p.command(ctx, "backup", "list") }},
+		{"backup list --limit 10", func() (process.Usage, error) { return p.command(ctx, "backup", "list", "--limit", "10") }},
+		{"backup list --no-sizes", func() (process.Usage, error) { return p.command(ctx, "backup", "list", "--no-sizes") }},
+		{"stream list", func() (process.Usage, error) { return p.command(ctx, "stream", "list") }},
+		{"repo prune --dry-run, the first on this host", func() (process.Usage, error) { return p.command(ctx, "repo", "prune", "--dry-run") }},
+		{"repo prune --dry-run, again", func() (process.Usage, error) { return p.command(ctx, "repo", "prune", "--dry-run") }},
+		{"repo check", func() (process.Usage, error) { return p.command(ctx, "repo", "check") }},
 	} {
 		u, err := step.do()
 		if err != nil {
 			return err
 		}
-		waitOrphans()
-		t.set(step.what, "%s", u)
+		if err := b.WaitOrphans(ctx); err != nil { // the hook's child brings the index up to date
+			return err
+		}
+		t.set(step.what, "%s", describe(u))
 	}
 	return nil
-}
-
-// waitOrphans waits for the children of children that have ended.
-func waitOrphans() {
-	for {
-		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && !errors.Is(err, unix.EINTR) {
-			return
-		}
-	}
 }
 
 // timestamp is that of backup n.

@@ -8,10 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gpdedup/gpdedup/bench/internal/process"
 )
 
 // TestMain lets the test's own program be the one that children are started from.
 func TestMain(m *testing.M) {
+	process.Main(nil)
 	if len(os.Args) > 1 && os.Args[1] == childArgument {
 		main()
 		return

@@ -3,13 +3,14 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gpdedup/gpdedup/bench/internal/machine"
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 )
 
 // table has a column for each size and a row for each thing that is measured.
@@ -50,55 +51,16 @@ func (t *table) markdown() string {
 }
 
 // taken says what the figures were taken on.
-func taken(string) string {
-	var load float64
-	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
-		_, _ = fmt.Sscan(string(text), &load) // for people only
-	}
+func taken() string {
 	return fmt.Sprintf("Taken on %s: %d cores, %s, load %.1f at the end.", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(),
-		strings.Replace(runtime.Version(), "go", "Go ", 1), load)
-}
-
-// replaceSection puts the section between the markers of its name in a Markdown file. With nil it only makes sure that it
-// could.
-func replaceSection(path, name string, section []byte) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	begin, end := fmt.Appendf(nil, "<!-- %s:begin -->\n", name), fmt.Appendf(nil, "<!-- %s:end -->", name)
-	before, rest, ok := bytes.Cut(text, begin)
-	_, after, closed := bytes.Cut(rest, end)
-	if !ok || !closed {
-		return fmt.Errorf("update %s: it has no lines %q and %q", path, bytes.TrimSpace(begin), end)
-	}
-	if section == nil {
-		return nil
-	}
-	return os.WriteFile(path, bytes.Join([][]byte{before, begin, section, end, after}, nil), 0o644)
-}
-
-func formatBytes(n int64) string {
-	for _, unit := range []struct {
-		bytes int64
-		name  string
-	}{{1_000 * giga, "TB"}, {giga, "GB"}, {mega, "MB"}, {1000, "KB"}} {
-		if n >= unit.bytes {
-			v := float64(n) / float64(unit.bytes)
-			if v < 10 {
-				return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + unit.name
-			}
-			return fmt.Sprintf("%.0f %s", v, unit.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
+		strings.Replace(runtime.Version(), "go", "Go ", 1), machine.Load())
 }
 
 // count writes a number the way it is said.
 func count(n int) string {
 	switch {
-	case n >= mega:
-		return fmt.Sprintf("%d million", n/mega)
+	case n >= size.Mega:
+		return fmt.Sprintf("%d million", n/size.Mega)
 	case n >= 1000:
 		return fmt.Sprintf("%d thousand", n/1000)
 	}

@@ -11,13 +11,15 @@ import (
 
 	"github.com/zeebo/blake3"
 
+	"github.com/gpdedup/gpdedup/bench/internal/process"
+	"github.com/gpdedup/gpdedup/bench/internal/size"
 	"github.com/gpdedup/gpdedup/bench/tablegen"
 	"github.com/gpdedup/gpdedup/plugin"
 )
 
 // streamBytes is the length of the shortest stream, blockBytes that of what is repeated in it.
 const (
-	streamBytes = 100 * mega
+	streamBytes = 100 * size.Mega
 	blockBytes  = 64 << 20
 )
 
@@ -88,21 +90,21 @@ func (s *source) WriteTo(w io.Writer) (total int64, err error) {
 }
 
 // streams measures a stream of one length.
-func (b *bench) streams(ctx context.Context, t *table, size int) (err error) {
+func (b *bench) streams(ctx context.Context, t *table, power int) (err error) {
 	length := int64(streamBytes / b.set.divide)
-	for range size {
+	for range power {
 		length *= 10
 	}
-	progress("stream of %s", formatBytes(length))
-	t.column(formatBytes(length))
+	progress("stream of %s", size.Format(length))
+	t.column(size.Format(length))
 	p, err := b.newPlace(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	per := func(u usage) string {
-		gb := float64(length) / giga
-		return fmt.Sprintf("%.2f s (%.2f s)", u.wall.Seconds()/gb, u.cpu.Seconds()/gb)
+	per := func(u process.Usage) string {
+		gb := float64(length) / size.Giga
+		return fmt.Sprintf("%.2f s (%.2f s)", u.Wall.Seconds()/gb, u.CPU.Seconds()/gb)
 	}
 	sums := make([][]byte, 2)
 	for i, what := range []string{"backup_data", "the same again, the next day"} {
@@ -113,7 +115,7 @@ func (b *bench) streams(ctx context.Context, t *table, size int) (err error) {
 			return err
 		}
 		t.set(what+": time for each GB, processor time in brackets", "%s", per(u))
-		t.set("… memory of "+what, "%s", mebibytes(u.anon))
+		t.set("… memory of "+what, "%s", mebibytes(u.Anon))
 		sums[i] = in.hash.Sum(nil)
 	}
 	out := blake3.New()
@@ -125,7 +127,7 @@ func (b *bench) streams(ctx context.Context, t *table, size int) (err error) {
 		return errors.New("what was restored differs from what was backed up")
 	}
 	t.set("restore_data: time for each GB, processor time in brackets", "%s", per(u))
-	t.set("… memory of restore_data", "%s", mebibytes(u.anon))
+	t.set("… memory of restore_data", "%s", mebibytes(u.Anon))
 	return p.describeStreams(ctx, t)
 }
 
@@ -152,7 +154,7 @@ func (p *place) describeStreams(ctx context.Context, t *table) error {
 		if i == 0 {
 			t.set("chunks, of them stored", "%d, %d", m.Stats.Chunks, m.Stats.NewChunks)
 		}
-		t.set(what, "%s", formatBytes(info.Size+int64(m.Stats.MetaStored)))
+		t.set(what, "%s", size.Format(info.Size+int64(m.Stats.MetaStored)))
 	}
 	return nil
 }

@@ -174,8 +174,8 @@ func (u *Usage) watch(pid int) (stop func()) {
 			if err != nil {
 				return
 			}
-			u.Peak = max(u.Peak, statusBytes(status, "VmHWM:"))
-			u.Anon = max(u.Anon, statusBytes(status, "RssAnon:"))
+			u.Peak = max(u.Peak, StatusBytes(status, "VmHWM:"))
+			u.Anon = max(u.Anon, StatusBytes(status, "RssAnon:"))
 			pause := 5 * time.Millisecond
 			if time.Since(begin) < time.Second {
 				pause = time.Millisecond
@@ -190,8 +190,8 @@ func (u *Usage) watch(pid int) (stop func()) {
 	return func() { close(end); <-done }
 }
 
-// statusBytes returns a figure that /proc/PID/status gives in kB, in bytes.
-func statusBytes(status []byte, field string) int64 {
+// StatusBytes returns a figure that /proc/PID/status gives in kB, in bytes.
+func StatusBytes(status []byte, field string) int64 {
 	_, rest, _ := bytes.Cut(status, []byte("\n"+field))
 	words := bytes.Fields(rest[:min(len(rest), 64)])
 	if len(words) == 0 {

@@ -13,6 +13,7 @@ import (
 const (
 	Mega = 1_000_000
 	Giga = 1_000_000_000
+	Tera = 1_000 * Giga
 	Mebi = 1 << 20
 )
 
@@ -41,6 +42,8 @@ func Parse(text string) (int64, error) {
 func Format(n int64) string {
 	unit, name := 1.0, " bytes"
 	switch {
+	case n >= Tera:
+		unit, name = Tera, " TB"
 	case n >= Giga:
 		unit, name = Giga, " GB"
 	case n >= Mega:
