@@ -13,10 +13,14 @@ type Encoding uint8
 
 // The encodings of format version 1.
 const (
-	Raw   Encoding = 0 // stored as it is
-	Zstd  Encoding = 1 // one zstd frame, no checksum
-	Delta Encoding = 2 // a delta against the base chunk
+	Raw     Encoding = 0 // stored as it is
+	Zstd    Encoding = 1 // one zstd frame, no checksum
+	Delta   Encoding = 2 // a delta against the base chunk
+	Columns Encoding = 3 // by columns, which are zstd frames
 )
+
+// Known reports whether this program knows the encoding.
+func (e Encoding) Known() bool { return e <= Columns }
 
 func (e Encoding) String() string {
 	switch e {
@@ -26,6 +30,8 @@ func (e Encoding) String() string {
 		return "zstd"
 	case Delta:
 		return "delta"
+	case Columns:
+		return "columns"
 	}
 	return fmt.Sprintf("encoding %d", uint8(e))
 }
@@ -173,7 +179,7 @@ func decodeEntry(data []byte, e *Entry) ([]byte, error) {
 	e.Raw = binary.LittleEndian.Uint32(data[4:])
 	e.Encoding, e.Flags = Encoding(data[8]), data[9]
 	data = data[10:]
-	if e.Encoding > Delta || e.Flags&^knownFlags != 0 {
+	if !e.Encoding.Known() || e.Flags&^knownFlags != 0 {
 		return nil, fmt.Errorf("chunk encoding %d, flags %#x: %w", e.Encoding, e.Flags, ErrNewer)
 	}
 	// What does not shrink is stored as it is, so a payload is never longer than

@@ -119,7 +119,7 @@ func (v *chunkMover) whole(ctx context.Context, t *manifest.Table, p *movePiece)
 	}
 	from.buffers.put(p.payload)
 	p.entry = v.entry(p.chunk, content)
-	p.payload, p.entry.Encoding = to.enc.Encode(from.buffers.get(len(content)), content)
+	p.payload, p.entry.Encoding = to.enc.EncodeChunk(from.buffers.get(len(content)), content)
 	p.sum = pack.Sum(p.payload)
 	return to.verifyPayload(p.payload, p.entry.Encoding, content)
 }

@@ -34,7 +34,7 @@ const (
 	goldenPassword = "correct horse battery staple"
 )
 
-var goldenVariants = []string{"plain", "keyfile", "password", "rotated"}
+var goldenVariants = []string{"plain", "keyfile", "password", "rotated", "columns"}
 
 // goldenStream is what golden.json says about a stream: what must come back.
 type goldenStream struct {
@@ -68,7 +68,7 @@ type goldenFile struct {
 func goldenSecret(t *testing.T, variant, dir string) Secret {
 	t.Helper()
 	switch variant {
-	case "keyfile", "rotated":
+	case "keyfile", "rotated", "columns":
 		path := filepath.Join(dir, "key")
 		if err := os.Chmod(path, 0o600); err != nil { // git does not keep modes
 			t.Fatal(err)

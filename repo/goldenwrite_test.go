@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gpdedup/gpdedup/bench/tablegen"
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -36,6 +37,16 @@ func goldenText(seed uint64, n int) []byte {
 	return out[:n]
 }
 
+// tableText is the beginning of a table's text.
+func tableText(t testing.TB, n int) []byte {
+	t.Helper()
+	var text bytes.Buffer
+	if _, err := tablegen.New(tablegen.Heap, 1, n/100).WriteTo(&text); err != nil {
+		t.Fatal(err)
+	}
+	return text.Bytes()[:n]
+}
+
 // rotateGolden leaves a key that opens both epochs, a password that does, and a key
 // that opens the first only.
 func rotateGolden(t *testing.T, r *Repo) {
@@ -58,7 +69,7 @@ func writeGolden(t *testing.T, variant string) {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if variant == "keyfile" || variant == "rotated" {
+	if variant == "keyfile" || variant == "rotated" || variant == "columns" {
 		if err := CreateKeyFile(filepath.Join(dir, "key")); err != nil {
 			t.Fatal(err)
 		}
@@ -67,6 +78,9 @@ func writeGolden(t *testing.T, variant string) {
 	r := newTestRepo(t, st, goldenSecret(t, variant, dir), Options{Limits: goldenLimits, Version: "golden", Delta: DeltaOff})
 	origin := manifest.Origin{Host: "seg1.example", Path: "/data/primary/gpseg0/backups", Time: time.Unix(1795000000, 0).UTC()}
 	long := goldenText(3, 300<<10)
+	if variant == "columns" { // which take less room
+		long = tableText(t, 400<<10)
+	}
 	small := randomText(4, 8<<10)
 	var file goldenFile
 	for i, s := range []struct {

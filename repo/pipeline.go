@@ -219,7 +219,7 @@ func (p *pipeline) process(j *job, d *deltaWorker) {
 		return
 	}
 	r := p.w.r
-	e.payload, e.encoding = r.enc.Encode(r.buffers.get(len(j.Data)), j.Data)
+	e.payload, e.encoding = r.enc.EncodeChunk(r.buffers.get(len(j.Data)), j.Data)
 	// The checksum is taken before the payload is proved to decode, and checked
 	// when it is sealed: from here on no flipped bit goes unnoticed.
 	e.sum = pack.Sum(e.payload)

@@ -58,7 +58,7 @@ func (x *copier) encode(ctx context.Context, k *catalog.Copy) recoded {
 		return recoded{err: err}
 	}
 	defer r.buffers.put(content)
-	payload, encoding := r.enc.Encode(nil, content)
+	payload, encoding := r.enc.EncodeChunk(nil, content)
 	entry.Encoding, entry.Depth, entry.Base = encoding, 0, digest.ID{}
 	if err := r.verifyPayload(payload, encoding, content); err != nil {
 		return recoded{err: err}

@@ -32,6 +32,8 @@ type specReader struct {
 	content []byte
 	epochs  map[uint16][]byte
 	zstd    *zstd.Decoder
+
+	byColumns int // chunks stored so
 }
 
 func (r *specReader) must(err error) {
@@ -168,7 +170,7 @@ func (r *specReader) open(variant string) {
 	ring := slot.Ring
 	var material []byte
 	switch variant {
-	case "keyfile", "rotated":
+	case "keyfile", "rotated", "columns":
 		material = r.keyFile()
 		id := make([]byte, 16)
 		blake3.DeriveKey("gpdedup v1 key slot name", material, id)
@@ -214,11 +216,17 @@ func (r *specReader) box(kind byte, header []byte, ordinal uint64, bind, box []b
 func (r *specReader) decode(encoding byte, payload []byte, raw uint32) []byte {
 	r.t.Helper()
 	out := payload
-	if encoding != 0 {
-		r.assert(encoding == 1, "encoding")
+	switch encoding {
+	case 0:
+	case 1:
 		var err error
 		out, err = r.zstd.DecodeAll(payload, nil)
 		r.must(err)
+	case 3:
+		out = r.columns(payload)
+		r.byColumns++
+	default:
+		r.assert(false, "encoding")
 	}
 	r.assert(len(out) == int(raw) && len(payload) <= len(out), "length")
 	return out
@@ -300,7 +308,7 @@ func (r *specReader) footer(pack []byte, x specRow) {
 		if i == x.order {
 			r.assert(bytes.Equal(e[:32], x.id) && at == x.offset && stored == x.stored && le32(e[36:]) == x.raw && e[40] == x.encoding, "entry")
 		}
-		r.assert(e[40] < 2 && e[41] < 4, "entry has more fields")
+		r.assert(e[40] != 2 && e[40] < 4 && e[41] < 4, "entry has more fields")
 		at += stored
 		features := 24 * int(e[41]>>1)
 		e = e[42+features:]
@@ -344,7 +352,7 @@ func (r *specReader) stream(key string) []byte {
 }
 
 func TestSpecification(t *testing.T) {
-	for _, variant := range []string{"plain", "keyfile", "password", "rotated"} {
+	for _, variant := range []string{"plain", "keyfile", "password", "rotated", "columns"} {
 		r := &specReader{t: t, dir: filepath.Join("testdata/golden/v1", variant)}
 		var err error
 		r.zstd, err = zstd.NewReader(nil)
@@ -374,6 +382,7 @@ func TestSpecification(t *testing.T) {
 			}
 		}
 		r.otherObjects()
+		r.assert(r.byColumns > 0 == (variant == "columns"), "chunks by columns")
 	}
 }
 

@@ -116,7 +116,7 @@ func (w *writer) inline(data []byte) (*manifest.Manifest, bool, error) {
 		id := namer.Sum(chunk)
 		at := len(m.Inline)
 		var encoding index.Encoding
-		m.Inline, encoding = w.r.enc.Encode(m.Inline, chunk)
+		m.Inline, encoding = w.r.enc.EncodeChunk(m.Inline, chunk)
 		raw := uint32(len(chunk))
 		if err := w.r.verifyPayload(m.Inline[at:], encoding, chunk); err != nil {
 			return nil, false, err

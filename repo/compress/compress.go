@@ -51,8 +51,9 @@ var ErrDecode = errors.New("payload does not decode")
 // Encoder compresses. It is safe for concurrent use by as many goroutines as
 // NewEncoder was told; more will wait.
 type Encoder struct {
-	zstd  *encoders
-	delta *encoders // deltas are short, so more effort costs little
+	zstd   *encoders
+	delta  *encoders // deltas are short, so more effort costs little
+	choice choice
 }
 
 // NewEncoder returns an encoder for the given number of concurrent users.
@@ -85,17 +86,22 @@ func encode(with *encoders, dst, raw []byte) ([]byte, index.Encoding) {
 	if with == nil || len(raw) == 0 {
 		return append(dst, raw...), index.Raw
 	}
-	e := with.take()
-	out := e.EncodeAll(raw, dst)
-	with.giveBack(e)
-	if n := len(out) - len(dst); n > len(raw)-len(raw)/32 {
+	w := with.take()
+	out := w.zstd.EncodeAll(raw, dst)
+	with.giveBack(w)
+	if !worthwhile(len(out)-len(dst), len(raw)) {
 		return append(out[:len(dst)], raw...), index.Raw
 	}
 	return out, index.Zstd
 }
 
+func worthwhile(stored, raw int) bool { return stored <= raw-raw/32 }
+
 // Decoder decompresses. It is safe for concurrent use.
-type Decoder struct{ zstd *zstd.Decoder }
+type Decoder struct {
+	zstd    *zstd.Decoder
+	mergers mergers
+}
 
 // NewDecoder returns a decoder for the given number of concurrent users.
 func NewDecoder(concurrency int) (*Decoder, error) {
@@ -105,7 +111,7 @@ func NewDecoder(concurrency int) (*Decoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make zstd decoder: %w", err)
 	}
-	return &Decoder{zstd: dec}, nil
+	return &Decoder{zstd: dec, mergers: make(mergers, concurrency)}, nil
 }
 
 // Decode appends the content of payload, which must be exactly raw bytes, to dst.
@@ -131,6 +137,8 @@ func (d *Decoder) Decode(dst, payload []byte, enc index.Encoding, raw int) ([]by
 			return nil, fmt.Errorf("%w: %d bytes, want %d", ErrDecode, len(out)-len(dst), raw)
 		}
 		return dst[:len(out)], nil // with all of its capacity
+	case index.Columns:
+		return d.decodeColumns(dst, payload, raw)
 	default:
 		return nil, fmt.Errorf("%w: %s needs its base", ErrDecode, enc)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/gpdedup/gpdedup/bench/tablegen"
 	"github.com/gpdedup/gpdedup/index"
 )
 
@@ -87,7 +88,7 @@ func TestLongestChunk(t *testing.T) {
 
 func TestUnknownEncodings(t *testing.T) {
 	d := testDecoder(t)
-	for _, enc := range []index.Encoding{index.Delta, 3, 255} {
+	for _, enc := range []index.Encoding{index.Delta, 4, 255} {
 		if _, err := d.Decode(nil, []byte("x"), enc, 1); !errors.Is(err, ErrDecode) {
 			t.Errorf("%s: %v", enc, err)
 		}
@@ -103,6 +104,9 @@ func FuzzDecode(f *testing.F) {
 		f.Add(payload, byte(enc), len(raw))
 		f.Add(payload, byte(enc), len(raw)-1)
 	}
+	table := tableText(f, tablegen.Heap, 1)[0][:leastTable]
+	payload, enc := testEncoder(f, Fastest).EncodeChunk(nil, table)
+	f.Add(payload, byte(enc), len(table))
 	f.Add([]byte{}, byte(index.Zstd), 0)
 	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd}, byte(index.Zstd), 1<<20)
 	d := testDecoder(f)

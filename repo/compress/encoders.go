@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/gpdedup/gpdedup/columns"
 )
 
 // encoders are zstd encoders of one kind, each for one goroutine. They are made when
@@ -11,8 +13,16 @@ import (
 // short stream, and need one.
 type encoders struct {
 	options []zstd.EOption
-	idle    chan *zstd.Encoder
+	idle    chan *worker
 	unmade  chan struct{} // one for each that may still be made
+}
+
+// worker is an encoder with the memory that it needs.
+type worker struct {
+	zstd     *zstd.Encoder
+	splitter columns.Splitter
+	joined   []byte // columns
+	other    []byte // what a chunk becomes in the other way
 }
 
 func newEncoders(n int, level zstd.EncoderLevel, window int) (*encoders, error) {
@@ -21,14 +31,15 @@ func newEncoders(n int, level zstd.EncoderLevel, window int) (*encoders, error) 
 			zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
 			zstd.WithWindowSize(window), zstd.WithEncoderCRC(false), // seal and name cover the bytes
 			zstd.WithSingleSegment(true), zstd.WithLowerEncoderMem(true),
+			zstd.WithAllLitEntropyCompression(true), // a column of numbers does not repeat itself, and has few letters
 		},
-		idle: make(chan *zstd.Encoder, n), unmade: make(chan struct{}, n),
+		idle: make(chan *worker, n), unmade: make(chan struct{}, n),
 	}
 	first, err := zstd.NewWriter(nil, p.options...) // takes no memory yet
 	if err != nil {
 		return nil, fmt.Errorf("make zstd encoder: %w", err)
 	}
-	p.idle <- first
+	p.idle <- &worker{zstd: first}
 	for range n - 1 {
 		p.unmade <- struct{}{}
 	}
@@ -37,7 +48,7 @@ func newEncoders(n int, level zstd.EncoderLevel, window int) (*encoders, error) 
 
 // take returns an encoder that nobody uses, one that was used before if there is one,
 // and waits if there can be no more.
-func (p *encoders) take() *zstd.Encoder {
+func (p *encoders) take() *worker {
 	select {
 	case e := <-p.idle:
 		return e
@@ -52,7 +63,7 @@ func (p *encoders) take() *zstd.Encoder {
 	if err != nil {
 		panic("zstd takes its options once and not again: " + err.Error())
 	}
-	return e
+	return &worker{zstd: e}
 }
 
-func (p *encoders) giveBack(e *zstd.Encoder) { p.idle <- e }
+func (p *encoders) giveBack(e *worker) { p.idle <- e }

@@ -87,7 +87,7 @@ func TestPartsAgree(t *testing.T) {
 		"base that is its own":   func(m *Manifest) { m.Table.Bases[1].Base = 2 },
 		"kind of a later day":    func(m *Manifest) { m.Kind = 2 },
 		"wrapping of a later":    func(m *Manifest) { m.Wrapping = 3 },
-		"encoding of a later":    func(m *Manifest) { m.Table.Rows[0].Encoding = 3 },
+		"encoding of a later":    func(m *Manifest) { m.Table.Rows[0].Encoding = 4 },
 		"chunk that is too long": func(m *Manifest) { m.Table.Rows[0].Raw = index.MaxChunk + 1 },
 	} {
 		m := testManifest()

@@ -187,7 +187,7 @@ func decodeRows(data []byte, n int) ([]Chunk, []byte, error) {
 		offset, ordinal := previous.next(c.Pack)
 		c.Offset, c.Ordinal = column(2, i)+offset, column(4, i)+ordinal
 		c.Encoding, c.Flags, c.Depth = index.Encoding(bytes[3*i]), bytes[3*i+1], bytes[3*i+2]
-		if c.Encoding > index.Delta {
+		if !c.Encoding.Known() {
 			return nil, nil, fmt.Errorf("row %d: %s: %w", i, c.Encoding, seal.ErrNewer)
 		}
 		previous = *c

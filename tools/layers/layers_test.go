@@ -1,6 +1,6 @@
 // Package layers keeps the imports of this repository pointing one way:
 //
-//	cmd → plugin, wal → repo → index, chunking, delta → storage → digest
+//	cmd → plugin, wal → repo → index, chunking, delta, columns → storage → digest
 //	cmd, plugin → metrics
 //
 // A package belongs to the layer that its first folder names. It may import its
@@ -41,11 +41,12 @@ var mayImport = map[string][]string{
 	"index":    {"storage", "digest"},
 	"chunking": {"storage", "digest"},
 	"delta":    {"storage", "digest"},
-	"repo":     {"index", "chunking", "delta", "storage", "digest"},
+	"columns":  {},
+	"repo":     {"index", "chunking", "delta", "columns", "storage", "digest"},
 	"metrics":  {},
-	"plugin":   {"metrics", "repo", "index", "chunking", "delta", "storage", "digest"},
-	"wal":      {"repo", "index", "chunking", "delta", "storage", "digest"},
-	"cmd":      {"plugin", "wal", "metrics", "repo", "index", "chunking", "delta", "storage", "digest"},
+	"plugin":   {"metrics", "repo", "index", "chunking", "delta", "columns", "storage", "digest"},
+	"wal":      {"repo", "index", "chunking", "delta", "columns", "storage", "digest"},
+	"cmd":      {"plugin", "wal", "metrics", "repo", "index", "chunking", "delta", "columns", "storage", "digest"},
 	"bench":    {anything},
 	"tools":    {anything},
 }
