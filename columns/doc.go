@@ -7,22 +7,20 @@
 // Column-Oriented Database Systems", SIGMOD 2006.
 //
 // The text need not be well formed: any bytes come back as they were. Where they are no table it is only not worth it. What
-// precedes the first newline is the text's head, what follows the last one its tail. Between them are fields:
+// precedes the first newline is the text's head, what follows the last one its tail. Between them are fields. Each ends
+// with a delimiter or a newline, and belongs to the column of its number in the line; those beyond Max belong to the last one.
 //
-//	field   = [ quoted … ] plain
-//	quoted  = '"' and what follows, to the next '"' or newline
-//	plain   = what follows, to the next delimiter or newline
+// Quotes hide delimiters, but not newlines: at the beginning of a field, and directly after another quoted part, a quote does until the next
+// one. So a text that begins within a quoted field falls into step at its next line. This is the writer's affair alone: who puts a text together
+// goes by lengths.
 //
-// Quotes count at the beginning of a field and directly after another quoted part only, and a newline ends a field always. So
-// a text that begins within a quoted field falls into step at its next line.
+// A column is kept in one of three ways:
 //
-// A field, with the delimiter or newline that ends it, belongs to the column of its number in the line; those beyond Max
-// to the last one. A column is kept in one of three ways:
+//   - Fixed: its fields, all of one length, which end alike.
+//   - Varying: its fields, and their lengths.
+//   - Dictionary: the different fields, of which there are at most 256, their lengths, and a byte for each field, which one it is.
 //
-//   - Text: its fields, with what ends them.
-//   - Fixed: its fields, all of one length, without what ends them, which is the same for all.
-//   - Dictionary: the different fields, of which there are at most 256, in the order in which they come first; and a byte for
-//     each field, which one it is.
+// Fields are kept without what ends them.
 package columns
 
 // Max is the greatest number of columns.
@@ -31,15 +29,21 @@ const Max = 512
 // Slack is how many bytes there must be behind columns and text when they are merged; those behind the text may change.
 const Slack = 32
 
-// Kind says how a column is kept.
-type Kind uint8
+// kind says how a column is kept.
+type kind uint8
 
-// The kinds.
 const (
-	Text Kind = iota
-	Fixed
-	Dictionary
+	fixed kind = iota
+	varying
+	dictionary
 )
 
-// dictionaryMax is the greatest number of fields in a dictionary.
-const dictionaryMax = 256
+// endsLines is set beside the kind of a column whose fields end with a newline; else they end with the delimiter.
+const endsLines = 4
+
+// A length is a byte, unless it is longer than that or the field does not end as those of its column do: then the
+// byte is escape, and a uvarint follows: twice the length, and one more for a field that ends otherwise.
+const escape = 255
+
+// mostWords is the greatest number of fields in a dictionary.
+const mostWords = 256

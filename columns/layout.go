@@ -4,47 +4,55 @@ import "encoding/binary"
 
 // The layout says what columns there are. It is
 //
-//	delimiter u8 ‖ head ‖ tail ‖ number of columns ‖ for each: kind u8 ‖ …
-//	text:       length
-//	fixed:      number of fields ‖ width ‖ ending u8
-//	dictionary: number of fields ‖ length of the dictionary
+//	delimiter u8 ‖ head ‖ tail ‖ number of columns ‖ for each: kind u8, and endsLines ‖ …
+//	fixed:      number of fields ‖ length of each
+//	varying:    size of the lengths ‖ size of the fields
+//	dictionary: size of the lengths ‖ size of the words ‖ number of fields
 //
-// with uvarints for all numbers. What it describes is called segments: the front, which is head, tail and the dictionaries
-// one behind the other; and then what there is of each column: fields, or codes.
+// with uvarints for all numbers, sizes in bytes. What it describes is called segments: the front, which is head, tail and all words; all
+// lengths, of words and fields; and then what there is of each column: fields, or codes.
+
+// segmentsBefore is the number of segments before those of the columns.
+const segmentsBefore = 2
 
 // AppendLayout appends the layout of what was split last to dst.
 func (s *Splitter) AppendLayout(dst []byte) []byte {
 	dst = append(dst, s.delimiter)
-	dst = binary.AppendUvarint(dst, uint64(s.head))
-	dst = binary.AppendUvarint(dst, uint64(s.tail))
-	dst = binary.AppendUvarint(dst, uint64(s.used))
+	dst = appendNumbers(dst, s.head, s.tail, s.used)
 	for i := range s.columns[:s.used] {
 		c := &s.columns[i]
-		dst = append(dst, byte(c.kind))
+		dst = append(dst, byte(c.kind)|byte(c.newlines)*endsLines)
 		switch c.kind {
-		case Text:
-			dst = binary.AppendUvarint(dst, uint64(c.n))
-		case Fixed:
-			dst = binary.AppendUvarint(dst, uint64(c.fields))
-			dst = binary.AppendUvarint(dst, uint64(c.width))
-			dst = append(dst, c.ending)
-		case Dictionary:
-			dst = binary.AppendUvarint(dst, uint64(c.fields))
-			dst = binary.AppendUvarint(dst, uint64(len(c.dictionary.text)))
+		case fixed:
+			dst = appendNumbers(dst, len(c.fields), c.fields[0].length())
+		case varying:
+			dst = appendNumbers(dst, c.lengths, c.n)
+		case dictionary:
+			dst = appendNumbers(dst, c.lengths, len(c.words.texts), c.n)
 		}
 	}
 	return dst
 }
 
+func appendNumbers(dst []byte, numbers ...int) []byte {
+	for _, n := range numbers {
+		dst = binary.AppendUvarint(dst, uint64(n))
+	}
+	return dst
+}
+
 // Segments is how many segments there are.
-func (s *Splitter) Segments() int { return 1 + s.used }
+func (s *Splitter) Segments() int { return segmentsBefore + s.used }
 
 // Segment returns a segment of what was split last. It is valid until the next is.
 func (s *Splitter) Segment(i int) []byte {
-	if i == 0 {
+	switch i {
+	case 0:
 		return s.front
+	case 1:
+		return s.lengths
 	}
-	c := &s.columns[i-1]
+	c := &s.columns[i-segmentsBefore]
 	return c.data[:c.n]
 }
 
@@ -54,51 +62,58 @@ func (m *Merger) Layout(b []byte, size int) (rest []byte, err error) {
 	m.delimiter = r.byte()
 	m.head, m.tail = r.number(), r.number()
 	n := r.number()
-	front := m.head + m.tail
-	if n > Max {
+	if r.bad || n > Max {
 		return nil, ErrDamaged
 	}
 	for len(m.columns) < n {
 		m.columns = append(m.columns, source{})
 	}
 	m.used = n
+	m.front, m.lengths = m.head+m.tail, 0
 	total := 0
 	for i := range m.columns[:n] {
 		c := &m.columns[i]
-		*c = source{kind: Kind(r.byte()), words: c.words[:0]}
+		flags := r.byte()
+		*c = source{kind: kind(flags &^ endsLines), ending: m.delimiter, other: newline, words: c.words[:0]}
+		if flags&endsLines != 0 {
+			c.ending, c.other = newline, m.delimiter
+		}
 		switch c.kind {
-		case Text:
-			c.length = r.number()
-		case Fixed:
+		case fixed:
 			fields := r.number()
-			c.width, c.ending = r.number(), r.byte()
-			c.length = fields * c.width // both are at most size, which is a chunk's
-		case Dictionary:
-			c.length, c.dictionary = r.number(), r.number()
-			front += c.dictionary
+			c.width = r.number()
+			c.size = fields * c.width // both are at most a chunk's length
+		case varying:
+			c.lengths, c.size = r.number(), r.number()
+		case dictionary:
+			c.lengths, c.texts, c.size = r.number(), r.number(), r.number()
 		default:
 			return nil, ErrDamaged
 		}
-		if total += c.length; r.bad || total > size || front > size {
+		m.front += c.texts
+		m.lengths += c.lengths
+		if total += c.size; r.bad || m.front+m.lengths+total > size {
 			return nil, ErrDamaged
 		}
 	}
-	m.front = front
-	if r.bad || front+total > size {
+	if m.front > size {
 		return nil, ErrDamaged
 	}
 	return r.b, nil
 }
 
 // Segments is how many segments the layout has.
-func (m *Merger) Segments() int { return 1 + m.used }
+func (m *Merger) Segments() int { return segmentsBefore + m.used }
 
 // SegmentLength is the length of a segment, in bytes.
 func (m *Merger) SegmentLength(i int) int {
-	if i == 0 {
+	switch i {
+	case 0:
 		return m.front
+	case 1:
+		return m.lengths
 	}
-	return m.columns[i-1].length
+	return m.columns[i-segmentsBefore].size
 }
 
 // reader reads a layout.

@@ -16,22 +16,29 @@ type Merger struct {
 	used       int
 	delimiter  byte
 	head, tail int
-	front      int // length of the front, in bytes
+	front      int // size of the front, in bytes
+	lengths    int // size of the lengths
 }
 
 // source is where the fields of a column come from.
 type source struct {
-	kind       Kind
-	ending     byte
-	width      int
-	length     int // in bytes
-	dictionary int // the same of its dictionary
-	next, end  int // what is left, in all segments
-	words      []place
+	kind           kind
+	ending, other  byte
+	width          int
+	next, end      int // what is left of its segment
+	length, toward int // what is left of its lengths
+	words          []place
+
+	size    int // of its segment, in bytes
+	lengths int // of its lengths
+	texts   int // of its words
 }
 
 // place is where a word of a dictionary is.
-type place struct{ at, length int }
+type place struct {
+	at, length int
+	ending     byte
+}
 
 // Merge makes the text of the layout: as many bytes as text is long. segments is all of the segments, one behind the other. Both
 // slices need Slack bytes of capacity behind what they hold.
@@ -51,116 +58,111 @@ func (m *Merger) Merge(text, segments []byte) error {
 
 // lay finds what belongs to which column.
 func (m *Merger) lay(segments []byte, size int) bool {
-	if m.head+m.tail > size || m.front > len(segments) {
+	if m.head+m.tail > size || m.front+m.lengths > len(segments) {
 		return false
 	}
-	words, at := m.head+m.tail, m.front
+	text, length, at := m.head+m.tail, m.front, m.front+m.lengths
 	for i := range m.columns[:m.used] {
 		c := &m.columns[i]
-		if c.length > len(segments)-at {
+		if c.size > len(segments)-at {
 			return false
 		}
-		c.next, c.end = at, at+c.length
-		at = c.end
-		for limit := words + c.dictionary; words < limit; {
-			end := fieldEnd(segments[:limit], words, m.delimiter)
-			if len(c.words) == dictionaryMax {
+		c.next, c.end = at, at+c.size
+		c.length, c.toward = length, length+c.lengths
+		at, length = c.end, c.toward
+		if c.kind != dictionary {
+			continue
+		}
+		for limit := text + c.texts; text < limit || c.length < c.toward; {
+			n, ending, ok := c.take(segments)
+			if !ok || n > limit-text || len(c.words) == mostWords {
 				return false
 			}
-			c.words = append(c.words, place{words, end - words})
-			words = end
+			c.words = append(c.words, place{text, n, ending})
+			text += n
 		}
 	}
 	return at == len(segments)
 }
 
+// take takes the next of a column's lengths.
+func (c *source) take(segments []byte) (n int, ending byte, ok bool) {
+	if c.length >= c.toward {
+		return 0, 0, false
+	}
+	n = int(segments[c.length])
+	c.length++
+	if n != escape {
+		return n, c.ending, true
+	}
+	v, read := binary.Uvarint(segments[c.length:c.toward])
+	if read <= 0 || v > uint64(len(segments))<<1 {
+		return 0, 0, false
+	}
+	c.length += read
+	if v&1 != 0 {
+		return int(v >> 1), c.other, true
+	}
+	return int(v >> 1), c.ending, true
+}
+
 // merge makes the rows, which end before the byte that is given.
 func (m *Merger) merge(text, segments []byte, rows int) bool {
 	columns := m.columns[:m.used]
-	x, y := ones*uint64(m.delimiter), uint64(ones*newline)
 	at := m.head
 	for j := 0; at < rows; {
 		if j >= len(columns) {
 			return false
 		}
 		c := &columns[j]
-		from := c.next
-		var last byte
+		from, n, ending := c.next, c.width, c.ending
 		switch c.kind {
-		case Fixed:
-			c.next = from + c.width
-			if at+c.width >= rows || c.next > c.end {
-				return false
+		case fixed:
+			c.next += n
+		case varying:
+			if c.length < c.toward && segments[c.length] != escape {
+				n = int(segments[c.length])
+				c.length++
+			} else {
+				var ok bool
+				if n, ending, ok = c.take(segments); !ok {
+					return false
+				}
 			}
-			put(text, at, segments, from, c.width)
-			at += c.width
-			last = c.ending
-			text[at] = last
-			at++
-		case Dictionary:
+			c.next += n
+		default:
 			if from >= c.end || int(segments[from]) >= len(c.words) {
 				return false
 			}
-			c.next = from + 1
 			w := &c.words[segments[from]]
-			if at+w.length > rows {
-				return false
-			}
-			put(text, at, segments, w.at, w.length)
-			at += w.length
-			last = segments[w.at+w.length-1]
-		default:
-			if from >= c.end {
-				return false
-			}
-			ended := false
-			if segments[from] == quote {
-				begin := from
-				if from, ended = quoted(segments[:c.end], from); at+from-begin > rows {
-					return false
-				}
-				at += copy(text[at:], segments[begin:from])
-			}
-			for !ended && from < c.end && at < rows {
-				source, to := (*[16]byte)(segments[from:]), (*[16]byte)(text[at:])
-				low, high := binary.LittleEndian.Uint64(source[:]), binary.LittleEndian.Uint64(source[8:])
-				binary.LittleEndian.PutUint64(to[:], low)
-				binary.LittleEndian.PutUint64(to[8:], high)
-				n := ends(low, high, x, y)
-				if n < 16 {
-					n, ended = n+1, true
-				}
-				from += n
-				at += n
-			}
-			if from > c.end {
-				return false
-			}
-			c.next = from
-			last = segments[from-1]
+			c.next++
+			from, n, ending = w.at, w.length, w.ending
 		}
-		if last == newline {
+		if c.next > c.end || n >= rows-at {
+			return false
+		}
+		// Most fields are short. To copy sixteen bytes takes less than to copy as many as there are.
+		if n <= 32 {
+			*(*[16]byte)(text[at:]) = *(*[16]byte)(segments[from:])
+			if n > 16 {
+				*(*[16]byte)(text[at+16:]) = *(*[16]byte)(segments[from+16:])
+			}
+		} else {
+			copy(text[at:], segments[from:from+n])
+		}
+		at += n
+		text[at] = ending
+		at++
+		if ending == newline {
 			j = 0
 		} else if j < Max-1 {
 			j++
 		}
 	}
 	for i := range columns {
-		if columns[i].next != columns[i].end {
+		if c := &columns[i]; c.next != c.end || c.length != c.toward {
 			return false
 		}
 	}
 	return at == rows
-}
-
-// put copies n bytes, and perhaps some more that do not matter.
-func put(text []byte, at int, from []byte, i, n int) {
-	if n > 32 {
-		copy(text[at:], from[i:i+n])
-		return
-	}
-	*(*[16]byte)(text[at:]) = *(*[16]byte)(from[i:])
-	if n > 16 {
-		*(*[16]byte)(text[at+16:]) = *(*[16]byte)(from[i+16:])
-	}
 }

@@ -13,35 +13,48 @@ type Splitter struct {
 	delimiter  byte
 	head, tail int
 	front      []byte // head, tail, dictionaries
-	trial      *dictionary
+	lengths    []byte
+	trial      *words
 	codes      []byte
 }
+
+// field is the length of a field, doubled, and one more if a newline ends it.
+type field uint64
+
+func fieldOf(length int, ending byte) field {
+	if ending == newline {
+		return field(length)<<1 | 1
+	}
+	return field(length) << 1
+}
+
+func (f field) length() int { return int(f >> 1) }
 
 // column is a column of the text.
 type column struct {
 	data   []byte // as long as its memory
-	n      int    // bytes of it that are used: fields, with what ends them, or codes
-	fields int
-	quoted bool // some are
-	coded  bool // data has the fields' codes; the dictionary has at most as many words as there are
+	n      int    // bytes of it that are used: fields, or codes
+	fields []field
+	coded  bool // data has the fields' codes, and fields is empty
 
-	kind       Kind
-	width      int  // of a field
-	ending     byte // what follows each
-	dictionary *dictionary
+	kind     kind
+	newlines field // 1 if that is what ends its fields, or most
+	words    *words
+	lengths  int // bytes of its lengths
 }
 
 // columnRoom is the memory that a column begins with, in bytes.
 const columnRoom = 4 << 10
 
-// Split splits text, whose fields end with delimiter or a newline. What it makes is valid until the next call.
-func (s *Splitter) Split(text []byte, delimiter byte) {
+// Split splits text, whose fields end with delimiter or a newline. What it makes is valid until the next call. ok is false, and nothing
+// is valid, if it would be longer than the text.
+func (s *Splitter) Split(text []byte, delimiter byte) (ok bool) {
 	for i := range s.columns[:s.used] {
 		c := &s.columns[i]
 		// What had few different fields will have them again.
-		*c = column{data: c.data, dictionary: c.dictionary, coded: c.kind == Dictionary}
+		*c = column{data: c.data, fields: c.fields[:0], words: c.words, coded: c.kind == dictionary}
 		if c.coded {
-			c.dictionary.reset()
+			c.words.reset()
 		}
 	}
 	s.used, s.delimiter = 0, delimiter
@@ -49,10 +62,14 @@ func (s *Splitter) Split(text []byte, delimiter byte) {
 	rows := text[s.head : bytes.LastIndexByte(text, newline)+1]
 	s.tail = len(text) - s.head - len(rows)
 	s.front = append(append(s.front[:0], text[:s.head]...), text[len(text)-s.tail:]...)
+	s.lengths = s.lengths[:0]
 	s.split(rows)
+	total := 0
 	for i := range s.columns[:s.used] {
 		s.keep(&s.columns[i])
+		total += s.columns[i].n
 	}
+	return len(s.front)+len(s.lengths)+total <= len(text)
 }
 
 // split gives the fields to their columns. rows is empty or ends with a newline.
@@ -68,10 +85,8 @@ func (s *Splitter) split(rows []byte) {
 		if c.coded {
 			at = s.code(c, rows, at)
 		} else {
-			ended := false
+			from, ended := at, false
 			if rows[at] == quote {
-				from := at
-				c.quoted = true
 				at, ended = quoted(rows, at)
 				c.append(rows[from:at])
 			}
@@ -80,8 +95,8 @@ func (s *Splitter) split(rows []byte) {
 				if c.n+16 > len(c.data) {
 					c.grow(16)
 				}
-				from, to := (*[16]byte)(rows[at:]), (*[16]byte)(c.data[c.n:])
-				low, high := binary.LittleEndian.Uint64(from[:]), binary.LittleEndian.Uint64(from[8:])
+				source, to := (*[16]byte)(rows[at:]), (*[16]byte)(c.data[c.n:])
+				low, high := binary.LittleEndian.Uint64(source[:]), binary.LittleEndian.Uint64(source[8:])
 				binary.LittleEndian.PutUint64(to[:], low)
 				binary.LittleEndian.PutUint64(to[8:], high)
 				n := ends(low, high, x, y)
@@ -92,12 +107,13 @@ func (s *Splitter) split(rows []byte) {
 				at += n
 			}
 			if !ended {
-				from := at
+				begin := at
 				at, _ = after(rows, at, s.delimiter, newline)
-				c.append(rows[from:at])
+				c.append(rows[begin:at])
 			}
+			c.n-- // the next field begins where this one ended
+			c.fields = append(c.fields, fieldOf(at-from-1, rows[at-1]))
 		}
-		c.fields++
 		if rows[at-1] == newline {
 			j = 0
 		} else if j < Max-1 {
@@ -106,14 +122,15 @@ func (s *Splitter) split(rows []byte) {
 	}
 }
 
-// code appends the code of the field that begins at at to a column, and returns where the field ends. If it has none, the column
-// becomes one of text.
+// code appends the code of the field that begins at at to a column, and returns where the field ends. If it can have none,
+// the column is one of fields from now on.
 func (s *Splitter) code(c *column, rows []byte, at int) int {
-	c.quoted = c.quoted || rows[at] == quote
-	code, end, ok := c.dictionary.next(rows, at, s.delimiter, c.fields)
+	end := fieldEnd(rows, at, s.delimiter)
+	code, ok := c.words.code(rows[at:end-1:len(rows)], fieldOf(end-1-at, rows[end-1]), c.n)
 	if !ok {
 		s.spell(c)
-		c.append(rows[at:end])
+		c.append(rows[at : end-1])
+		c.fields = append(c.fields, fieldOf(end-1-at, rows[end-1]))
 		return end
 	}
 	if c.n == len(c.data) {
@@ -124,68 +141,77 @@ func (s *Splitter) code(c *column, rows []byte, at int) int {
 	return end
 }
 
-// spell makes a column of codes one of text.
+// spell makes a column of codes one of fields.
 func (s *Splitter) spell(c *column) {
 	s.codes = append(s.codes[:0], c.data[:c.n]...)
 	c.n, c.coded = 0, false
 	for _, code := range s.codes {
-		c.append(c.dictionary.word(code))
+		text, f := c.words.text(code)
+		c.append(text)
+		c.fields = append(c.fields, f)
 	}
 }
 
 // keep finds out how a column is kept best, and changes it into that.
 func (s *Splitter) keep(c *column) {
-	if c.coded || s.lookUp(c) {
-		if c.dictionary.saves(c.data[:c.n]) {
-			c.kind = Dictionary
-			s.front = append(s.front, c.dictionary.text...)
-			return
+	lengths := len(s.lengths)
+	switch {
+	case (c.coded || s.lookUp(c)) && c.words.saves(c.data[:c.n]):
+		c.kind, c.newlines = dictionary, c.words.list[0].field&1
+		for i := range c.words.list {
+			w := &c.words.list[i]
+			s.front = append(s.front, c.words.texts[w.at:][:w.field.length()]...)
+			s.appendLength(w.field, c.newlines)
 		}
-		s.spell(c)
-	}
-	if c.isFixed() {
-		c.kind, c.width = Fixed, c.n/c.fields-1
-		c.ending = c.data[c.width]
-		c.n = 0
-		for from := 0; c.n < c.fields*c.width; from += c.width + 1 {
-			c.n += copy(c.data[c.n:], c.data[from:from+c.width])
+	default:
+		if c.coded {
+			s.spell(c)
+		}
+		c.kind, c.newlines = fixed, c.fields[0]&1
+		for _, f := range c.fields {
+			if f != c.fields[0] {
+				c.kind = varying
+				break
+			}
+		}
+		if c.kind == varying {
+			for _, f := range c.fields {
+				s.appendLength(f, c.newlines)
+			}
 		}
 	}
+	c.lengths = len(s.lengths) - lengths
 }
 
-// isFixed reports whether all fields are as long as the first and end as it does. There are as many ends as fields, so
-// if there is one wherever one should be, there is none elsewhere; unless quotes hide some.
-func (c *column) isFixed() bool {
-	length := c.n / c.fields
-	if c.quoted || length*c.fields != c.n {
-		return false
+func (s *Splitter) appendLength(f, newlines field) {
+	if f&1 == newlines && f < escape<<1 {
+		s.lengths = append(s.lengths, byte(f>>1))
+		return
 	}
-	ending := c.data[length-1]
-	for at := length - 1; at < c.n; at += length {
-		if c.data[at] != ending {
-			return false
-		}
-	}
-	return true
+	s.lengths = append(s.lengths, escape)
+	s.lengths = binary.AppendUvarint(s.lengths, uint64(f^newlines))
 }
 
 // lookUp makes a column of few different fields one of codes. It reports whether there are few.
 func (s *Splitter) lookUp(c *column) bool {
 	if s.trial == nil {
-		s.trial = new(dictionary)
+		s.trial = new(words)
 	}
 	s.trial.reset()
 	s.codes = s.codes[:0]
-	for at, i := 0, 0; at < c.n; i++ {
-		code, end, ok := s.trial.next(c.data[:c.n], at, s.delimiter, i)
+	at := 0
+	for i, f := range c.fields {
+		code, ok := s.trial.code(c.data[at:at+f.length()], f, i)
 		if !ok {
 			return false
 		}
 		s.codes = append(s.codes, code)
-		at = end
+		at += f.length()
 	}
-	c.n, c.coded = copy(c.data, s.codes), true
-	c.dictionary, s.trial = s.trial, c.dictionary
+	c.n, c.coded = 0, true
+	c.append(s.codes)
+	c.fields = c.fields[:0]
+	c.words, s.trial = s.trial, c.words
 	return true
 }
 

@@ -223,7 +223,7 @@ func (r *specReader) decode(encoding byte, payload []byte, raw uint32) []byte {
 		out, err = r.zstd.DecodeAll(payload, nil)
 		r.must(err)
 	case 3:
-		out = r.columns(payload)
+		out = r.columns(payload, int(raw))
 		r.byColumns++
 	default:
 		r.assert(false, "encoding")

@@ -61,8 +61,8 @@ func (e *Encoder) EncodeChunk(dst, raw []byte) ([]byte, index.Encoding) {
 	w := e.zstd.take()
 	defer e.zstd.giveBack(w)
 	start := len(dst)
-	out := w.encodeColumns(dst, raw, delimiter)
-	if !try {
+	out, ok := w.encodeColumns(dst, raw, delimiter)
+	if ok && !try {
 		if worthwhile(len(out)-start, len(raw)) {
 			return out, index.Columns
 		}
@@ -70,7 +70,7 @@ func (e *Encoder) EncodeChunk(dst, raw []byte) ([]byte, index.Encoding) {
 	}
 	w.other = w.zstd.EncodeAll(raw, w.other[:0])
 	// Columns take longer to read, so they must save something.
-	byColumns = len(out)-start < len(w.other)-len(w.other)/16
+	byColumns = ok && len(out)-start < len(w.other)-len(w.other)/16
 	e.choice.tried(delimiter, byColumns)
 	switch {
 	case byColumns && worthwhile(len(out)-start, len(raw)):
@@ -81,10 +81,12 @@ func (e *Encoder) EncodeChunk(dst, raw []byte) ([]byte, index.Encoding) {
 	return append(out[:start], raw...), index.Raw
 }
 
-// encodeColumns appends the payload that stores raw by columns to dst.
-func (w *worker) encodeColumns(dst, raw []byte, delimiter byte) []byte {
+// encodeColumns appends the payload that stores raw by columns to dst, if there is one.
+func (w *worker) encodeColumns(dst, raw []byte, delimiter byte) (out []byte, ok bool) {
 	s := &w.splitter
-	s.Split(raw, delimiter)
+	if !s.Split(raw, delimiter) {
+		return dst, false
+	}
 	dst = s.AppendLayout(dst)
 	for i := 0; i < s.Segments(); {
 		part, n := s.Segment(i), 1
@@ -105,7 +107,7 @@ func (w *worker) encodeColumns(dst, raw []byte, delimiter byte) []byte {
 		}
 		binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-body))
 	}
-	return dst
+	return dst, true
 }
 
 // merger is the memory that it takes to decode a chunk that is stored by columns.
