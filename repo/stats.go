@@ -58,6 +58,8 @@ type StatsReport struct {
 
 // StatsOptions say how to count.
 type StatsOptions struct {
+	// Namespace is the one whose roots are counted; all if it is empty. Objects are those of all.
+	Namespace string
 	// Progress is told how many manifests of how many were read.
 	Progress func(done, total int64)
 }
@@ -103,7 +105,7 @@ func (r *Repo) Stats(ctx context.Context, o StatsOptions) (*StatsReport, error) 
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(readsInFlight)
 	for _, item := range items {
-		if !item.Complete() {
+		if !item.Complete() || o.Namespace != "" && item.Name.Namespace != o.Namespace {
 			continue
 		}
 		g.Go(func() error {

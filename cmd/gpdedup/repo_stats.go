@@ -17,9 +17,13 @@ func (RepoStatsCmd) Help() string {
 hold before; stored is what was written for it, compressed. All of it is about the time
 when it was stored: to delete a backup frees only what no other one needs.
 
-Example:
+With --namespace it is about one cluster; the table of objects is always that of the
+whole repository.
+
+Examples:
 
 	gpdedup repo stats
+	gpdedup repo stats --namespace sales
 `
 }
 
@@ -31,7 +35,7 @@ func (RepoStatsCmd) Run(g *Globals) error {
 	}
 	defer r.Close()
 	update, done := g.lateProgress("reading manifests", countOnly)
-	report, err := r.Stats(g.Context(), repo.StatsOptions{Progress: update})
+	report, err := r.Stats(g.Context(), repo.StatsOptions{Namespace: g.namespaceFlag, Progress: update})
 	done()
 	if err != nil {
 		return fmt.Errorf("count repository: %w", err)
@@ -42,16 +46,23 @@ func (RepoStatsCmd) Run(g *Globals) error {
 	if report.Roots == nil {
 		report.Roots = []repo.RootStats{}
 	}
-	return g.Print(report, func(w io.Writer) { writeStats(w, report) })
+	return g.Print(report, func(w io.Writer) { writeStats(w, report, g.namespaceFlag) })
 }
 
-func writeStats(w io.Writer, report *repo.StatsReport) {
+func writeStats(w io.Writer, report *repo.StatsReport, namespace string) {
 	t := newTable(w)
+	stored := uint64(report.Stored)
+	if namespace != "" {
+		stored = 0 // of what all share no part is anybody's
+	}
 	row(t, "NAMESPACE", "WHAT", "TIME", "STREAMS", "LOGICAL", "NEW", "AS DELTAS", "STORED", "RATIO")
 	for _, root := range report.Roots {
 		what := root.Group
 		if root.Item != "" {
 			what = repo.Name{Class: root.Class, Group: root.Group, Item: root.Item}.String()
+		}
+		if namespace != "" {
+			stored += root.Stored
 		}
 		var notes []string
 		if root.Deleted {
@@ -64,7 +75,7 @@ func writeStats(w io.Writer, report *repo.StatsReport) {
 			formatBytes(root.Stored), formatRatio(root.Logical, root.Stored), strings.Join(notes, ", "))
 	}
 	row(t, "all", "", "", report.Streams, formatBytes(report.Logical), formatBytes(report.New), formatBytes(report.Delta),
-		formatBytes(report.Stored), formatRatio(report.Logical, uint64(report.Stored)))
+		formatBytes(stored), formatRatio(report.Logical, stored))
 	_ = t.Flush() // to a buffer
 	if report.DeltaStored > 0 {
 		say(w, "")

@@ -20,7 +20,7 @@ func (WalVerifyCmd) Help() string {
 	return `Reports damaged files, gaps, missing or contradicting histories, base backups that
 cannot be restored, and as warnings segments that no recovery will ask for. Without
 --content, all content ids of the namespace are checked. The exit code is 4 if anything
-was found that will fail a recovery.
+was found that will fail a recovery, and 1 if there is no WAL at all.
 
 Examples:
 
@@ -59,10 +59,11 @@ func (c *WalVerifyCmd) Run(g *Globals, w *WalCmd) error {
 		for _, v := range reports {
 			writeVerification(out, v)
 		}
-		if len(reports) == 0 {
-			say(out, "no WAL is archived in namespace %s%s", g.Namespace, others)
-		}
 	})
+	if err == nil && len(reports) == 0 {
+		// It may be that the name is wrong, and nobody shall believe that this cluster's archive is whole.
+		err = fmt.Errorf("wal verify: no WAL is archived in namespace %s%s", oneLine(g.Namespace), others)
+	}
 	if err == nil && lost > 0 {
 		err = fmt.Errorf("wal verify: %w: %s that will fail a recovery", repo.ErrDamaged, count(lost, "problem"))
 	}
