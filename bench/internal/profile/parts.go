@@ -19,6 +19,7 @@ const (
 	Hash       Part = "hash"
 	Features   Part = "features"
 	Delta      Part = "delta"
+	Columns    Part = "columns"
 	Compress   Part = "zstd"
 	Verify     Part = "decode again"
 	Decompress Part = "decompress"
@@ -30,7 +31,7 @@ const (
 )
 
 // All are the parts in the order of a report.
-var All = []Part{Cut, Hash, Features, Delta, Compress, Verify, Decompress, Seal, Index, Storage, Memory, Rest}
+var All = []Part{Cut, Hash, Features, Delta, Columns, Compress, Verify, Decompress, Seal, Index, Storage, Memory, Rest}
 
 // rules say whose a sample is: the first rule whose text is in any function of its stack. So what decodes a chunk again
 // before it is stored is not taken for a restore, and what a part calls of the runtime is that part's.
@@ -43,6 +44,7 @@ var rules = []struct {
 	{"runtime.bgscavenge", Memory},
 	{"repo.(*Repo).verifyPayload", Verify},
 	{"repo.(*Repo).verifyDelta", Verify},
+	{"gpdedup/columns.", Columns},
 	{"zstd.(*Encoder)", Compress},
 	{"zstd.(*Decoder)", Decompress},
 	{"gpdedup/delta.", Delta},
