@@ -224,6 +224,7 @@ func TestDelimiter(t *testing.T) {
 		{"bars", strings.Repeat("1|a, b|3\n22|a|x\n", 50), '|'},
 		{"three lines", "a,b\na,b\na,b\n", 0},
 		{"one column", strings.Repeat("abc\n", 100), 0},
+		{"little but delimiters", strings.Repeat("1,,,2,,,,,3\n", 100), ','},
 		{"prose", strings.Repeat("It was, as they say,\nlate.\nOr early, who knows, or\nneither.\n", 30), 0},
 		{"lines that differ now and then", strings.Repeat("1,2,3\n1,2,3\n1,2,3\n1,2,3\n1,2,3\n1,2,3,4\n", 30), ','},
 	} {

@@ -26,6 +26,7 @@ func Delimiter(text []byte) (delimiter byte, ok bool) {
 	}
 	sample = sample[i+1:]
 	var before, alike [len(candidates)]int
+	var is [len(candidates)]bool // in the first line
 	lines := 0
 	for ; lines < sampleLines; lines++ {
 		i := bytes.IndexByte(sample, newline)
@@ -33,11 +34,14 @@ func Delimiter(text []byte) (delimiter byte, ok bool) {
 			break
 		}
 		for k, c := range candidates {
+			if lines > 0 && !is[k] {
+				continue // what the first line lacks is looked for no more
+			}
 			n := fields(sample[:i], c)
 			if n > 1 && n == before[k] {
 				alike[k]++
 			}
-			before[k] = n
+			before[k], is[k] = n, is[k] || n > 1
 		}
 		sample = sample[i+1:]
 	}

@@ -26,6 +26,9 @@ package columns
 // Max is the greatest number of columns.
 const Max = 512
 
+// Longest is the length of the longest text, in bytes.
+const Longest = 1 << 30
+
 // Slack is how many bytes there must be behind columns and text when they are merged; those behind the text may change.
 const Slack = 32
 

@@ -18,8 +18,8 @@ type Splitter struct {
 	codes      []byte
 }
 
-// field is the length of a field, doubled, and one more if a newline ends it.
-type field uint64
+// field is the length of a field, doubled, and one more if a newline ends it. There may be as many fields as a chunk has bytes.
+type field uint32
 
 func fieldOf(length int, ending byte) field {
 	if ending == newline {
@@ -47,7 +47,7 @@ type column struct {
 const columnRoom = 4 << 10
 
 // Split splits text, whose fields end with delimiter or a newline. What it makes is valid until the next call. ok is false, and nothing
-// is valid, if it would be longer than the text.
+// is valid, if it would be longer than the text, or the text is longer than Longest.
 func (s *Splitter) Split(text []byte, delimiter byte) (ok bool) {
 	for i := range s.columns[:s.used] {
 		c := &s.columns[i]
@@ -58,6 +58,9 @@ func (s *Splitter) Split(text []byte, delimiter byte) (ok bool) {
 		}
 	}
 	s.used, s.delimiter = 0, delimiter
+	if len(text) > Longest {
+		return false
+	}
 	s.head = bytes.IndexByte(text, newline) + 1
 	rows := text[s.head : bytes.LastIndexByte(text, newline)+1]
 	s.tail = len(text) - s.head - len(rows)
