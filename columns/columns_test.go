@@ -91,6 +91,9 @@ func TestSplit(t *testing.T) {
 		var s Splitter
 		var m Merger
 		k, ok := split(&s, []byte(c.text), ',')
+		if small := len(k.segments) <= len(c.text); ok != small {
+			t.Errorf("%q: %v, %d bytes became %d", c.text, ok, len(c.text), len(k.segments))
+		}
 		if got := describe(&s); got != c.want {
 			t.Errorf("%q:\n%s, want\n%s", c.text, got, c.want)
 		}
@@ -139,7 +142,7 @@ var anyPieces = rapid.SliceOf(rapid.SampledFrom([]string{
 func TestThereAndBack(t *testing.T) {
 	var s Splitter
 	var m Merger
-	refused, taken := 0, 0
+	taken := 0
 	rapid.Check(t, func(t *rapid.T) {
 		text := []byte(strings.Join(anyPieces.Draw(t, "pieces"), ""))
 		delimiter := rapid.SampledFrom([]byte{',', '\t', 0, 0xff, '\n', '"'}).Draw(t, "delimiter")
@@ -168,7 +171,6 @@ func TestThereAndBack(t *testing.T) {
 			}
 		}
 		if !ok {
-			refused++
 			return
 		}
 		taken++
@@ -176,8 +178,8 @@ func TestThereAndBack(t *testing.T) {
 			t.Fatalf("%q comes back as %q: %v", text, out, err)
 		}
 	})
-	if refused == 0 || taken < refused {
-		t.Errorf("%d were refused, %d not", refused, taken)
+	if taken == 0 {
+		t.Error("no text was split")
 	}
 }
 
