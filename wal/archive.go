@@ -58,6 +58,13 @@ func OpenAt(r *repo.Repo, st storage.Storage, namespace, content string) (*Archi
 	}, nil
 }
 
+// fileByFile returns the same archive for whoever sends several files at once.
+func (a *Archive) fileByFile() *Archive {
+	b := *a
+	b.opener = a.opener.fileByFile()
+	return &b
+}
+
 // archivePrefix returns what the keys of an archive begin with.
 func archivePrefix(namespace, content string) (string, error) {
 	ns, err := repo.EscapeName("namespace", namespace)

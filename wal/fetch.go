@@ -142,6 +142,16 @@ func (f *Fetch) prepare() error {
 	return nil
 }
 
+// FromSpool delivers the file if it was fetched ahead, and reports whether it did. If
+// not, nothing was decided, and the file is to be fetched by Run of another Fetch.
+func (f *Fetch) FromSpool(ctx context.Context) bool {
+	if f.prepare() != nil {
+		return false
+	}
+	done, err := f.fromSpool(ctx)
+	return done && err == nil
+}
+
 func (f *Fetch) fromSpool(ctx context.Context) (bool, error) {
 	if f.spool == nil || f.name.Kind != Segment {
 		return false, nil

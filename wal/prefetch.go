@@ -59,7 +59,7 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 	p.Spool.sweep()
 	rung := make(chan struct{}, 1)
 	go listen(bell, rung)
-	r := &prefetch{Prefetcher: p, done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow}
+	r := &prefetch{Prefetcher: p, archive: p.Archive.fileByFile(), done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow}
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.wait()
 	defer cancel()
@@ -101,11 +101,12 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 // prefetch is what Run is at.
 type prefetch struct {
 	*Prefetcher
-	done   chan fetched
-	busy   map[uint64]bool // numbers of segments that are being fetched
-	window int             // segments
-	ended  bool            // the segment with the number end cannot be had
-	end    uint64
+	archive *Archive
+	done    chan fetched
+	busy    map[uint64]bool // numbers of segments that are being fetched
+	window  int             // segments
+	ended   bool            // the segment with the number end cannot be had
+	end     uint64
 }
 
 type fetched struct {
@@ -183,13 +184,13 @@ func (p *Prefetcher) prune(at request, all []held) []held {
 
 // fetch puts the first of names that is there into the spool. It reports false if none
 // can be had.
-func (p *Prefetcher) fetch(ctx context.Context, names []Name) bool {
+func (r *prefetch) fetch(ctx context.Context, names []Name) bool {
 	for i, name := range names {
-		if i > 0 && p.Spool.announce(name) != nil {
+		if i > 0 && r.Spool.announce(name) != nil {
 			return false
 		}
-		err := p.Spool.add(name, func(w io.Writer) (digest.ID, error) {
-			info, err := p.Archive.Send(ctx, p.System, name, w)
+		err := r.Spool.add(name, func(w io.Writer) (digest.ID, error) {
+			info, err := r.archive.Send(ctx, r.System, name, w)
 			if err != nil {
 				return digest.ID{}, err
 			}
@@ -198,7 +199,7 @@ func (p *Prefetcher) fetch(ctx context.Context, names []Name) bool {
 		if err == nil {
 			return true
 		}
-		p.Spool.retract(name)
+		r.Spool.retract(name)
 		if !errors.Is(err, ErrAbsent) {
 			return false // the server, when it asks, is told why
 		}

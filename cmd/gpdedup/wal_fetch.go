@@ -64,17 +64,9 @@ func (c *WalFetchCmd) Run(g *Globals, w *WalCmd) error {
 }
 
 func (c *WalFetchCmd) fetch(g *Globals, w *WalCmd) error {
-	limit, err := c.settle()
+	f, err := c.prepare(g, w)
 	if err != nil {
 		return err
-	}
-	f := &wal.Fetch{
-		File: c.File, Dest: c.Dest, Patience: c.Patience, PGData: w.PGData,
-		Open: func(ctx context.Context) (*wal.Archive, io.Closer, error) { return openForFetch(ctx, g, w) },
-	}
-	if limit > 0 {
-		f.OpenSpool = func(system wal.SystemID, d wal.DataDir) (*wal.Spool, error) { return c.openSpool(g, w, system, d) }
-		f.StartPrefetch = startPrefetch
 	}
 	// Nothing that this may hang in keeps the server waiting for ever.
 	ctx, cancel := context.WithTimeoutCause(g.Context(), c.Patience+hangLimit, errors.New("the repository does not answer"))
@@ -84,6 +76,23 @@ func (c *WalFetchCmd) fetch(g *Globals, w *WalCmd) error {
 	}
 	g.metrics.Add(metrics.WALFetched, 1, w.Content)
 	return nil
+}
+
+// prepare returns what the command line asks for.
+func (c *WalFetchCmd) prepare(g *Globals, w *WalCmd) (*wal.Fetch, error) {
+	limit, err := c.settle()
+	if err != nil {
+		return nil, err
+	}
+	f := &wal.Fetch{
+		File: c.File, Dest: c.Dest, Patience: c.Patience, PGData: w.PGData,
+		Open: func(ctx context.Context) (*wal.Archive, io.Closer, error) { return openForFetch(ctx, g, w) },
+	}
+	if limit > 0 {
+		f.OpenSpool = func(system wal.SystemID, d wal.DataDir) (*wal.Spool, error) { return c.openSpool(g, w, system, d) }
+		f.StartPrefetch = startPrefetch
+	}
+	return f, nil
 }
 
 // hangLimit is how long beyond its patience a fetch may take.
