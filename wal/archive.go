@@ -204,17 +204,33 @@ func (a *Archive) Get(ctx context.Context, epoch SystemID, name Name) (*Info, []
 // nil, because only then all of it was checked. The errors are those of Stat, and those
 // of w, which are returned as they are.
 func (a *Archive) Send(ctx context.Context, epoch SystemID, name Name, w io.Writer) (*Info, error) {
+	object, err := a.object(ctx, epoch, name)
+	if err != nil {
+		return nil, err
+	}
+	return a.send(epoch, name, object, w)
+}
+
+// object reads what a file is stored as. The errors are those of Stat.
+func (a *Archive) object(ctx context.Context, epoch SystemID, name Name) ([]byte, error) {
 	key := a.key(epoch, name)
 	object, err := a.st.Get(ctx, key, maxObject)
-	if err == nil {
-		to := &recipient{Writer: w}
-		var info *Info
-		if info, err = a.opener.open(a.keys, key, name, object, to); err == nil {
-			return info, checkEpoch(info, epoch)
-		}
-		if to.err != nil {
-			return nil, to.err
-		}
+	if err != nil {
+		return nil, a.explain(key, epoch, name, err)
+	}
+	return object, nil
+}
+
+// send is the second half of Send: it writes the file that the object holds to w.
+func (a *Archive) send(epoch SystemID, name Name, object []byte, w io.Writer) (*Info, error) {
+	key := a.key(epoch, name)
+	to := &recipient{Writer: w}
+	info, err := a.opener.open(a.keys, key, name, object, to)
+	switch {
+	case err == nil:
+		return info, checkEpoch(info, epoch)
+	case to.err != nil:
+		return nil, to.err
 	}
 	return nil, a.explain(key, epoch, name, err)
 }

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/zeebo/blake3"
-
-	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -16,7 +13,6 @@ import (
 type opener struct {
 	zstd     *compress.Decoder
 	lanes    int                // pieces of a file that are decoded at once, at most
-	files    chan struct{}      // one for each file that is decoded at once; nil: any number
 	decoders chan *pieceDecoder // as are the next, those that nobody uses
 	buffers  chan []byte
 }
@@ -33,12 +29,12 @@ func newOpener(concurrency int) (*opener, error) {
 	}, nil
 }
 
-// fileByFile returns an opener for whoever opens several objects at once: concurrency
-// files are decoded at a time, each by one core. That takes less of the processors' time
-// than to have several cores at work on one file, whose pieces wander between them.
+// fileByFile returns an opener for whoever opens several objects at once, as many as
+// there are cores: each is opened by one core. That takes less of the processors' time
+// than to have several at work on one file, whose pieces wander between them.
 func (o *opener) fileByFile() *opener {
 	return &opener{
-		zstd: o.zstd, lanes: 1, files: make(chan struct{}, o.lanes),
+		zstd: o.zstd, lanes: 1,
 		decoders: make(chan *pieceDecoder, o.lanes), buffers: make(chan []byte, o.lanes),
 	}
 }
@@ -82,11 +78,7 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 	if err := checkPadding(keys, s, []byte(key), object[end:]); err != nil {
 		return nil, err
 	}
-	if o.files != nil {
-		o.files <- struct{}{}
-		defer func() { <-o.files }()
-	}
-	out := &verified{info: info, to: w, hash: blake3.New()}
+	out := &verified{info: info, to: w, hash: newFileHash(info.Length)}
 	if o.lanes == 1 {
 		err = o.inOne(s, key, info, object, out)
 	} else {
@@ -95,7 +87,7 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 	if err != nil {
 		return nil, err
 	}
-	if digest.ID(out.hash.Sum(nil)) != info.Hash {
+	if out.hash.sum() != info.Hash {
 		return nil, fmt.Errorf("%w: the file's hash is not the recorded one", repo.ErrDamaged)
 	}
 	return info, nil
@@ -105,16 +97,30 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 type verified struct {
 	info *Info
 	to   io.Writer
-	hash *blake3.Hasher
+	hash *fileHash
 }
 
+// decode returns piece i, from 0, which is in the box, in dst's memory if there is room.
+// It may be called from several goroutines at once.
+func (v *verified) decode(s *seal.Sealer, bind []byte, i int, box []byte, d *pieceDecoder, dst []byte) ([]byte, error) {
+	size, _ := pieceSize(v.info.Length)
+	at := int64(i) * int64(size)
+	length := int(min(int64(size), v.info.Length-at))
+	dst, err := openPiece(s, uint64(i)+1, bind, box, d, v.info.piece(i), dst[:0], length)
+	if err == nil {
+		v.hash.atOnce(at, dst)
+	}
+	return dst, err
+}
+
+// piece writes a piece that was decoded, after those before it.
 func (v *verified) piece(i int, data []byte) error {
 	if i == 0 {
 		if err := checkContent(v.info, data); err != nil {
 			return err
 		}
 	}
-	_, _ = v.hash.Write(data)
+	v.hash.inTurn(data)
 	_, err := v.to.Write(data)
 	return err
 }
@@ -127,12 +133,6 @@ func (o *opener) decoder() *pieceDecoder {
 	return &pieceDecoder{zstd: o.zstd}
 }
 
-// length returns how many bytes piece i, from 0, holds.
-func (i *Info) length(n int) int {
-	size, _ := pieceSize(i.Length)
-	return int(min(int64(size), i.Length-int64(n)*int64(size)))
-}
-
 // inOne decodes, hashes and writes one piece after the other. So each is in the cache
 // of one core from beginning to end.
 func (o *opener) inOne(s *seal.Sealer, key string, info *Info, object []byte, out *verified) (err error) {
@@ -141,7 +141,7 @@ func (o *opener) inOne(s *seal.Sealer, key string, info *Info, object []byte, ou
 	for i, b := range info.boxes {
 		box := object[at : at+int64(b)]
 		at += int64(b)
-		if buffer, err = openPiece(s, uint64(i)+1, []byte(key), box, d, info.piece(i), buffer[:0], info.length(i)); err != nil {
+		if buffer, err = out.decode(s, []byte(key), i, box, d, buffer); err != nil {
 			return err
 		}
 		if err = out.piece(i, buffer); err != nil {
@@ -188,7 +188,7 @@ func (o *opener) inLanes(s *seal.Sealer, key string, info *Info, object []byte, 
 				case <-stop:
 					return
 				}
-				p.data, p.err = openPiece(s, uint64(i)+1, []byte(key), box, d, info.piece(i), p.data[:0], info.length(i))
+				p.data, p.err = out.decode(s, []byte(key), i, box, d, p.data)
 				select {
 				case parts[l] <- p:
 				case <-stop:

@@ -36,9 +36,9 @@ type Prefetcher struct {
 }
 
 const (
-	firstWindow  = 4        // segments
-	backWindow   = 4        // segments, for pg_rewind, which goes back to a checkpoint and no further
-	inFlight     = 64 << 20 // bytes of segments that are fetched at the same time
+	firstWindow  = 4         // segments
+	backWindow   = 4         // segments, for pg_rewind, which goes back to a checkpoint and no further
+	inFlight     = 128 << 20 // bytes of segments that are fetched at the same time
 	maxParallel  = 8
 	prefetchIdle = 5 * time.Second
 )
@@ -59,7 +59,7 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 	p.Spool.sweep()
 	rung := make(chan struct{}, 1)
 	go listen(bell, rung)
-	r := &prefetch{Prefetcher: p, archive: p.Archive.fileByFile(), done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow}
+	r := &prefetch{Prefetcher: p, archive: p.Archive.fileByFile(), decoding: turns{free: p.Archive.opener.lanes}, done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow}
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.wait()
 	defer cancel()
@@ -102,11 +102,15 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 type prefetch struct {
 	*Prefetcher
 	archive *Archive
-	done    chan fetched
-	busy    map[uint64]bool // numbers of segments that are being fetched
-	window  int             // segments
-	ended   bool            // the segment with the number end cannot be had
-	end     uint64
+	// Reading is waiting, so many are read at once; of those that are there, the ones that
+	// the server will ask for first are decoded first.
+	decoding turns
+	started  uint64
+	done     chan fetched
+	busy     map[uint64]bool // numbers of segments that are being fetched
+	window   int             // segments
+	ended    bool            // the segment with the number end cannot be had
+	end      uint64
 }
 
 type fetched struct {
@@ -153,7 +157,9 @@ func (r *prefetch) start(ctx context.Context, at request, all []held) {
 		// Said before the server can ask for it: a fetch that looks for it then waits.
 		_ = r.Spool.announce(names[0])
 		r.busy[n] = true
-		go func() { r.done <- fetched{n, r.fetch(ctx, names)} }()
+		r.started++
+		rank := r.started
+		go func() { r.done <- fetched{n, r.fetch(ctx, names, rank)} }()
 	}
 }
 
@@ -184,18 +190,23 @@ func (p *Prefetcher) prune(at request, all []held) []held {
 
 // fetch puts the first of names that is there into the spool. It reports false if none
 // can be had.
-func (r *prefetch) fetch(ctx context.Context, names []Name) bool {
+func (r *prefetch) fetch(ctx context.Context, names []Name, rank uint64) bool {
 	for i, name := range names {
 		if i > 0 && r.Spool.announce(name) != nil {
 			return false
 		}
-		err := r.Spool.add(name, func(w io.Writer) (digest.ID, error) {
-			info, err := r.archive.Send(ctx, r.System, name, w)
-			if err != nil {
-				return digest.ID{}, err
-			}
-			return info.Hash, nil
-		})
+		object, err := r.archive.object(ctx, r.System, name)
+		if err == nil {
+			err = r.Spool.add(name, func(w io.Writer) (digest.ID, error) {
+				r.decoding.take(rank)
+				defer r.decoding.giveBack()
+				info, err := r.archive.send(r.System, name, object, w)
+				if err != nil {
+					return digest.ID{}, err
+				}
+				return info.Hash, nil
+			})
+		}
 		if err == nil {
 			return true
 		}
