@@ -40,6 +40,7 @@ const (
 	backWindow   = 4         // segments, for pg_rewind, which goes back to a checkpoint and no further
 	inFlight     = 128 << 20 // bytes of segments that are fetched at the same time
 	maxParallel  = 8
+	settleLater  = 256 // files
 	prefetchIdle = 5 * time.Second
 )
 
@@ -59,10 +60,18 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 	p.Spool.sweep()
 	rung := make(chan struct{}, 1)
 	go listen(bell, rung)
-	r := &prefetch{Prefetcher: p, archive: p.Archive.fileByFile(), decoding: turns{free: p.Archive.opener.lanes}, done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow}
+	r := &prefetch{Prefetcher: p, archive: p.Archive.fileByFile(), decoding: turns{free: p.Archive.opener.lanes}, done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow,
+		added: make(chan string, settleLater), put: map[Name]bool{},
+	}
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		for file := range r.added {
+			settle(file)
+		}
+	}()
 	ctx, cancel := context.WithCancel(ctx)
-	defer r.wait()
-	defer cancel()
+	defer func() { cancel(); r.wait(); close(r.added); <-settled }()
 	idle := p.Idle
 	if idle == 0 {
 		idle = prefetchIdle
@@ -76,6 +85,7 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.moved(at)
 		all = p.prune(at, all)
 		r.start(ctx, at, all)
 		if len(r.busy) == 0 && len(all) == 0 {
@@ -109,20 +119,50 @@ type prefetch struct {
 	done     chan fetched
 	busy     map[uint64]bool // numbers of segments that are being fetched
 	window   int             // segments
+	at       request         // what the server asked for last
+	put      map[Name]bool   // what was put into the spool of what comes after it
+	added    chan string     // files in the spool that are not written through
 	ended    bool            // the segment with the number end cannot be had
 	end      uint64
 }
 
 type fetched struct {
 	number uint64
-	ok     bool
+	name   Name
+	file   string // "": it cannot be had
 }
 
 func (r *prefetch) finished(f fetched) {
 	delete(r.busy, f.number)
-	if !f.ok {
+	if f.file == "" {
 		r.ended, r.end = true, f.number
+		return
 	}
+	r.put[f.name] = true
+	select {
+	case r.added <- f.file:
+	default: // the disk is too slow for that: the server waits for it
+	}
+}
+
+// moved takes note of what the server asked for last.
+func (r *prefetch) moved(at request) {
+	if at.back || at.name.Position() < r.at.name.Position() {
+		clear(r.put)
+	}
+	for name := range r.put {
+		if name.Position() <= at.name.Position() {
+			delete(r.put, name)
+		}
+	}
+	r.at = at
+}
+
+// taken reports whether the segment is gone because the server has just taken it, and has not
+// said so yet.
+func (r *prefetch) taken(at request, number uint64, names []Name) bool {
+	before, _ := at.name.Number(at.size)
+	return number == before+1 && slices.ContainsFunc(names, func(n Name) bool { return r.put[n] })
 }
 
 // wait waits for what is being fetched.
@@ -150,6 +190,9 @@ func (r *prefetch) start(ctx context.Context, at request, all []held) {
 		if r.busy[n] || slices.ContainsFunc(names, func(n Name) bool { return there[n] }) {
 			continue
 		}
+		if r.taken(at, n, names) {
+			continue
+		}
 		// The file system may be the server's too.
 		if used += int64(at.size); used > max(r.Limit, int64(at.size)) || r.Spool.room() < used+r.Limit {
 			return
@@ -159,7 +202,10 @@ func (r *prefetch) start(ctx context.Context, at request, all []held) {
 		r.busy[n] = true
 		r.started++
 		rank := r.started
-		go func() { r.done <- fetched{n, r.fetch(ctx, names, rank)} }()
+		go func() {
+			name, file := r.fetch(ctx, names, rank)
+			r.done <- fetched{n, name, file}
+		}()
 	}
 }
 
@@ -188,16 +234,17 @@ func (p *Prefetcher) prune(at request, all []held) []held {
 	})
 }
 
-// fetch puts the first of names that is there into the spool. It reports false if none
-// can be had.
-func (r *prefetch) fetch(ctx context.Context, names []Name, rank uint64) bool {
+// fetch puts the first of names that is there into the spool, and returns it and its file.
+// There is no file if none can be had.
+func (r *prefetch) fetch(ctx context.Context, names []Name, rank uint64) (Name, string) {
 	for i, name := range names {
 		if i > 0 && r.Spool.announce(name) != nil {
-			return false
+			break
 		}
+		file := ""
 		object, err := r.archive.object(ctx, r.System, name)
 		if err == nil {
-			err = r.Spool.add(name, func(w io.Writer) (digest.ID, error) {
+			file, err = r.Spool.add(name, func(w io.Writer) (digest.ID, error) {
 				r.decoding.take(rank)
 				defer r.decoding.giveBack()
 				info, err := r.archive.send(r.System, name, object, w)
@@ -208,14 +255,14 @@ func (r *prefetch) fetch(ctx context.Context, names []Name, rank uint64) bool {
 			})
 		}
 		if err == nil {
-			return true
+			return name, file
 		}
 		r.Spool.retract(name)
 		if !errors.Is(err, ErrAbsent) {
-			return false // the server, when it asks, is told why
+			break // the server, when it asks, is told why
 		}
 	}
-	return false
+	return Name{}, ""
 }
 
 // candidates returns what the server will ask for as the segment with the number, in

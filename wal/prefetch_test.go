@@ -257,24 +257,30 @@ func TestSpoiled(t *testing.T) {
 	dest := d.path("pg_wal", "RECOVERYXLOG")
 	data := w.segment(seg(1, 1))
 	add := func() held {
-		w.must(s.add(name, func(to io.Writer) (digest.ID, error) { _, err := to.Write(data); return digest.Sum(data), err }))
+		_, err := s.add(name, func(to io.Writer) (digest.ID, error) { _, err := to.Write(data); return digest.Sum(data), err })
+		w.must(err)
 		h, _ := s.find(name)
 		return h
 	}
-	// old has it lie there for an hour, without a trace of a change.
-	old := func(path string) error {
-		then := time.Now().Add(-time.Hour)
+	// since has it lie there without a trace of a change.
+	since := func(path string, then time.Time, boot string) error {
 		if err := os.Chtimes(path, then, then); err != nil {
 			return err
 		}
-		return os.Rename(path, fmt.Sprintf("%s.%x", strings.TrimSuffix(path, filepath.Ext(path)), then.UnixNano()))
+		first := strings.Split(filepath.Base(path), ".")[:2]
+		return os.Rename(path, s.path(fmt.Sprintf("%s.%x.%s", strings.Join(first, "."), then.UnixNano(), boot)))
 	}
+	old := func(path string) error { return since(path, time.Now().Add(-time.Hour), thisBoot()) }
+	down := func(path string) error { return since(path, time.Now().Add(-time.Second), "01234567") }
+	nameless := func(path string) error { return since(path, time.Now().Add(-time.Second), "") }
 	flip := func(p string) error { b := bytes.Clone(data); b[500_000] ^= 4; return os.WriteFile(p, b, 0o600) }
 	for what, spoil := range map[string]func(path string) error{
-		"a bit":              flip,
-		"a bit, an hour ago": func(p string) error { return errors.Join(flip(p), old(p)) },
-		"cut short":          func(p string) error { return os.WriteFile(p, data[:4096], 0o600) },
-		"empty":              func(p string) error { return os.Truncate(p, 0) },
+		"a bit":                                 flip,
+		"a bit, an hour ago":                    func(p string) error { return errors.Join(flip(p), old(p)) },
+		"a bit, and the machine went down":      func(p string) error { return errors.Join(flip(p), down(p)) },
+		"a bit, and perhaps the machine did so": func(p string) error { return errors.Join(flip(p), nameless(p)) },
+		"cut short":                             func(p string) error { return os.WriteFile(p, data[:4096], 0o600) },
+		"empty":                                 func(p string) error { return os.Truncate(p, 0) },
 	} {
 		w.must(spoil(add().file))
 		if taken, _, err := s.Take(t.Context(), name, dest, false); taken || err != nil {
@@ -284,7 +290,9 @@ func TestSpoiled(t *testing.T) {
 			t.Errorf("%s: it is still there", what)
 		}
 	}
-	for what, age := range map[string]func(path string) error{"at once": func(string) error { return nil }, "an hour later": old} {
+	for what, age := range map[string]func(path string) error{
+		"at once": func(string) error { return nil }, "an hour later": old, "the machine went down": down,
+	} {
 		w.must(age(add().file))
 		taken, _, err := s.Take(t.Context(), name, dest, false)
 		got, rerr := os.ReadFile(dest)
