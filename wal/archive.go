@@ -152,6 +152,16 @@ func (a *Archive) OnlyEpoch(ctx context.Context) (SystemID, error) {
 	return epochs[0], nil
 }
 
+// ObjectKey returns where the file of an archive is kept in the storage.
+func ObjectKey(namespace, content string, epoch SystemID, name Name) (string, error) {
+	prefix, err := archivePrefix(namespace, content)
+	if err != nil {
+		return "", err
+	}
+	a := Archive{prefix: prefix}
+	return a.key(epoch, name), nil
+}
+
 // key returns where the file is kept.
 func (a *Archive) key(epoch SystemID, name Name) string {
 	return a.prefix + epoch.String() + "/" + name.folder() + "/" + name.String()
@@ -186,7 +196,7 @@ func (a *Archive) Stat(ctx context.Context, epoch SystemID, name Name) (*Info, e
 // of Stat.
 func (a *Archive) Get(ctx context.Context, epoch SystemID, name Name) (*Info, []byte, error) {
 	key := a.key(epoch, name)
-	object, err := a.st.Get(ctx, key, maxObject)
+	object, err := a.st.Get(ctx, key, MaxObject)
 	if err == nil {
 		var info *Info
 		var file bytes.Buffer
@@ -214,7 +224,7 @@ func (a *Archive) Send(ctx context.Context, epoch SystemID, name Name, w io.Writ
 // object reads what a file is stored as. The errors are those of Stat.
 func (a *Archive) object(ctx context.Context, epoch SystemID, name Name) ([]byte, error) {
 	key := a.key(epoch, name)
-	object, err := a.st.Get(ctx, key, maxObject)
+	object, err := a.st.Get(ctx, key, MaxObject)
 	if err != nil {
 		return nil, a.explain(key, epoch, name, err)
 	}
@@ -247,9 +257,9 @@ func (r *recipient) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// maxObject bounds an object in bytes: a segment of the largest size that does not
+// MaxObject bounds an object in bytes: a segment of the largest size that does not
 // shrink, and what is around it.
-const maxObject = MaxSegmentSize + MaxSegmentSize/8
+const MaxObject = MaxSegmentSize + MaxSegmentSize/8
 
 // checkEpoch refuses an object that lies where another cluster's files are. Keys are
 // bound to objects, so only a broken writer can have put it there.

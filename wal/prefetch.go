@@ -175,7 +175,7 @@ func (r *prefetch) wait() {
 // start begins to fetch what is missing of the window, in the order of need.
 func (r *prefetch) start(ctx context.Context, at request, all []held) {
 	r.window = min(r.window, int(max(r.Limit/int64(at.size), 1)))
-	parallel := max(1, min(maxParallel, inFlight/int(at.size)))
+	parallel := atOnce(at.size)
 	used := int64(len(r.busy)) * int64(at.size)
 	there := map[Name]bool{}
 	for _, h := range all {
@@ -208,6 +208,9 @@ func (r *prefetch) start(ctx context.Context, at request, all []held) {
 		}()
 	}
 }
+
+// atOnce returns how many segments of the size are fetched at the same time.
+func atOnce(size uint32) int { return max(1, min(maxParallel, inFlight/int(size))) }
 
 // wanted returns the numbers of the segments in the window, in the order of need.
 func (r *prefetch) wanted(at request) []uint64 {
