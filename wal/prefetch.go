@@ -60,7 +60,8 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 	p.Spool.sweep()
 	rung := make(chan struct{}, 1)
 	go listen(bell, rung)
-	r := &prefetch{Prefetcher: p, archive: p.Archive.fileByFile(), decoding: turns{free: p.Archive.opener.lanes}, done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow,
+	r := &prefetch{
+		Prefetcher: p, archive: p.Archive.fileByFile(), decoding: turns{free: p.Archive.opener.lanes}, done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow,
 		added: make(chan string, settleLater), put: map[Name]bool{},
 	}
 	settled := make(chan struct{})

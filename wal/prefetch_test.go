@@ -115,6 +115,29 @@ func TestPrefetch(t *testing.T) {
 	w.must(p.Run(t.Context()))
 }
 
+// TestJustTaken: what the server has taken, and has not said so yet, is not fetched again.
+func TestJustTaken(t *testing.T) {
+	w := newWorld(t, false)
+	for n := range uint32(20) {
+		w.archive(seg(1, n+1))
+	}
+	d := w.newDataDir(testSystem, 1)
+	s := w.newSpool(d)
+	w.served(s, seg(1, 2))
+	w.prefetching(s, d, 6<<20, func() {
+		w.await("the first few", func() bool { return w.held(s) == "1/3 1/4 1/5 1/6" })
+		taken, _, err := s.Take(t.Context(), mustName(t, seg(1, 3)), d.path("pg_wal", "RECOVERYXLOG"), false)
+		if !taken || err != nil {
+			t.Fatal(taken, err)
+		}
+		s.Ring()
+		w.await("what comes after those", func() bool { return strings.HasSuffix(w.held(s), " 1/7 1/8") })
+		if got := w.held(s); got != "1/4 1/5 1/6 1/7 1/8" {
+			t.Errorf("the spool holds %s", got)
+		}
+	})
+}
+
 // TestPrefetchTimelines: at a switch the segments of the timeline that the server
 // follows are fetched.
 func TestPrefetchTimelines(t *testing.T) {

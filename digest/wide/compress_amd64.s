@@ -2,6 +2,34 @@
 
 #include "textflag.h"
 
+// What a hash begins with.
+DATA iv<>+0(SB)/8, $0xBB67AE856A09E667
+DATA iv<>+8(SB)/8, $0xA54FF53A3C6EF372
+DATA iv<>+16(SB)/8, $0x9B05688C510E527F
+DATA iv<>+24(SB)/8, $0x5BE0CD191F83D9AB
+GLOBL iv<>(SB), RODATA|NOPTR, $32
+
+// What VPERMT2D takes for every second of 32 words.
+DATA even<>+0(SB)/8, $0x0000000200000000
+DATA even<>+8(SB)/8, $0x0000000600000004
+DATA even<>+16(SB)/8, $0x0000000A00000008
+DATA even<>+24(SB)/8, $0x0000000E0000000C
+DATA even<>+32(SB)/8, $0x0000001200000010
+DATA even<>+40(SB)/8, $0x0000001600000014
+DATA even<>+48(SB)/8, $0x0000001A00000018
+DATA even<>+56(SB)/8, $0x0000001E0000001C
+GLOBL even<>(SB), RODATA|NOPTR, $64
+
+DATA odd<>+0(SB)/8, $0x0000000300000001
+DATA odd<>+8(SB)/8, $0x0000000700000005
+DATA odd<>+16(SB)/8, $0x0000000B00000009
+DATA odd<>+24(SB)/8, $0x0000000F0000000D
+DATA odd<>+32(SB)/8, $0x0000001300000011
+DATA odd<>+40(SB)/8, $0x0000001700000015
+DATA odd<>+48(SB)/8, $0x0000001B00000019
+DATA odd<>+56(SB)/8, $0x0000001F0000001D
+GLOBL odd<>(SB), RODATA|NOPTR, $64
+
 // Sixteen chunks lie side by side in a register, a word of each. Z0 to Z15 are the state of
 // BLAKE3's compression function, Z16 to Z31 the sixteen words of a block; so there is no
 // register to spare, and none needed: what is rotated is rotated in its place.
@@ -129,7 +157,7 @@ TEXT ·chunks16(SB), NOSPLIT, $0-32
 	MOVQ counters+24(FP), DX
 	MOVQ $1024, R8
 	LEAQ (R8)(R8*2), R9
-	LEAQ ·iv(SB), BX
+	LEAQ iv<>(SB), BX
 	MOVL $16, CX
 	MOVL $1, R12 // the beginning of a chunk
 	KEY
@@ -193,11 +221,11 @@ TEXT ·parents16(SB), NOSPLIT, $0-28
 	MOVQ row+8(FP), R14
 	MOVQ in+16(FP), SI
 	MOVL flags+24(FP), R12
-	LEAQ ·even(SB), AX
-	LEAQ ·odd(SB), BX
+	LEAQ even<>(SB), AX
+	LEAQ odd<>(SB), BX
 	VMOVDQU32 (AX), Z9
 	VMOVDQU32 (BX), Z10
-	LEAQ ·iv(SB), BX
+	LEAQ iv<>(SB), BX
 	KEY
 	PAIR(Z16, Z24)
 	PAIR(Z17, Z25)

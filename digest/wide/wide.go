@@ -20,8 +20,6 @@ const (
 	root   = 8
 )
 
-var iv = [8]uint32{0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19}
-
 // MaxParts is how many parts a file may have.
 const MaxParts = partChunks
 
@@ -30,12 +28,6 @@ const MaxParts = partChunks
 type nodes [8][partChunks]uint32
 
 const row = partChunks * 4 // bytes
-
-// What VPERMT2D takes for every second of 32 words.
-var (
-	even = [lanes]uint32{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}
-	odd  = [lanes]uint32{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31}
-)
 
 // Part returns the hash of part number n, from 0, of a file that has more than one.
 // It may be called only if Available.
