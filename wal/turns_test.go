@@ -21,7 +21,7 @@ func TestTurns(t *testing.T) {
 			done <- struct{}{}
 		}()
 		waiting := func() int { turns.mu.Lock(); defer turns.mu.Unlock(); return len(turns.waiting) }
-		for waiting() <= i { //nolint:revive // it is about to wait
+		for waiting() <= i { // it is about to wait
 		}
 	}
 	turns.giveBack()
