@@ -58,6 +58,13 @@ func OpenAt(r *repo.Repo, st storage.Storage, namespace, content string) (*Archi
 	}, nil
 }
 
+// fileByFile returns the same archive for whoever sends several files at once.
+func (a *Archive) fileByFile() *Archive {
+	b := *a
+	b.opener = a.opener.fileByFile()
+	return &b
+}
+
 // archivePrefix returns what the keys of an archive begin with.
 func archivePrefix(namespace, content string) (string, error) {
 	ns, err := repo.EscapeName("namespace", namespace)
@@ -145,6 +152,16 @@ func (a *Archive) OnlyEpoch(ctx context.Context) (SystemID, error) {
 	return epochs[0], nil
 }
 
+// ObjectKey returns where the file of an archive is kept in the storage.
+func ObjectKey(namespace, content string, epoch SystemID, name Name) (string, error) {
+	prefix, err := archivePrefix(namespace, content)
+	if err != nil {
+		return "", err
+	}
+	a := Archive{prefix: prefix}
+	return a.key(epoch, name), nil
+}
+
 // key returns where the file is kept.
 func (a *Archive) key(epoch SystemID, name Name) string {
 	return a.prefix + epoch.String() + "/" + name.folder() + "/" + name.String()
@@ -179,7 +196,7 @@ func (a *Archive) Stat(ctx context.Context, epoch SystemID, name Name) (*Info, e
 // of Stat.
 func (a *Archive) Get(ctx context.Context, epoch SystemID, name Name) (*Info, []byte, error) {
 	key := a.key(epoch, name)
-	object, err := a.st.Get(ctx, key, maxObject)
+	object, err := a.st.Get(ctx, key, MaxObject)
 	if err == nil {
 		var info *Info
 		var file bytes.Buffer
@@ -197,17 +214,33 @@ func (a *Archive) Get(ctx context.Context, epoch SystemID, name Name) (*Info, []
 // nil, because only then all of it was checked. The errors are those of Stat, and those
 // of w, which are returned as they are.
 func (a *Archive) Send(ctx context.Context, epoch SystemID, name Name, w io.Writer) (*Info, error) {
+	object, err := a.object(ctx, epoch, name)
+	if err != nil {
+		return nil, err
+	}
+	return a.send(epoch, name, object, w)
+}
+
+// object reads what a file is stored as. The errors are those of Stat.
+func (a *Archive) object(ctx context.Context, epoch SystemID, name Name) ([]byte, error) {
 	key := a.key(epoch, name)
-	object, err := a.st.Get(ctx, key, maxObject)
-	if err == nil {
-		to := &recipient{Writer: w}
-		var info *Info
-		if info, err = a.opener.open(a.keys, key, name, object, to); err == nil {
-			return info, checkEpoch(info, epoch)
-		}
-		if to.err != nil {
-			return nil, to.err
-		}
+	object, err := a.st.Get(ctx, key, MaxObject)
+	if err != nil {
+		return nil, a.explain(key, epoch, name, err)
+	}
+	return object, nil
+}
+
+// send is the second half of Send: it writes the file that the object holds to w.
+func (a *Archive) send(epoch SystemID, name Name, object []byte, w io.Writer) (*Info, error) {
+	key := a.key(epoch, name)
+	to := &recipient{Writer: w}
+	info, err := a.opener.open(a.keys, key, name, object, to)
+	switch {
+	case err == nil:
+		return info, checkEpoch(info, epoch)
+	case to.err != nil:
+		return nil, to.err
 	}
 	return nil, a.explain(key, epoch, name, err)
 }
@@ -224,9 +257,9 @@ func (r *recipient) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// maxObject bounds an object in bytes: a segment of the largest size that does not
+// MaxObject bounds an object in bytes: a segment of the largest size that does not
 // shrink, and what is around it.
-const maxObject = MaxSegmentSize + MaxSegmentSize/8
+const MaxObject = MaxSegmentSize + MaxSegmentSize/8
 
 // checkEpoch refuses an object that lies where another cluster's files are. Keys are
 // bound to objects, so only a broken writer can have put it there.

@@ -27,9 +27,10 @@ type Fetch struct {
 	Patience   time.Duration
 	PGData     string // the server's data directory; empty: the one that Dest lies in
 
-	// Open opens the archive. It is called once for each try, and not at all when the
-	// file is in the spool.
-	Open func(ctx context.Context) (*Archive, io.Closer, error)
+	// Open opens the archive, of which the file will be asked for first. The system is 0 if
+	// it is not known. It is called once for each try, and not at all when the file is in the
+	// spool.
+	Open func(ctx context.Context, system SystemID, name Name) (*Archive, io.Closer, error)
 
 	// OpenSpool opens the spool for the server, or says why there is none.
 	// StartPrefetch starts the process that fetches ahead into it. Both may be nil.
@@ -142,6 +143,16 @@ func (f *Fetch) prepare() error {
 	return nil
 }
 
+// FromSpool delivers the file if it was fetched ahead, and reports whether it did. If
+// not, nothing was decided, and the file is to be fetched by Run of another Fetch.
+func (f *Fetch) FromSpool(ctx context.Context) bool {
+	if f.prepare() != nil {
+		return false
+	}
+	done, err := f.fromSpool(ctx)
+	return done && err == nil
+}
+
 func (f *Fetch) fromSpool(ctx context.Context) (bool, error) {
 	if f.spool == nil || f.name.Kind != Segment {
 		return false, nil
@@ -157,7 +168,7 @@ func (f *Fetch) fromSpool(ctx context.Context) (bool, error) {
 func (f *Fetch) try(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	a, closer, err := f.Open(ctx)
+	a, closer, err := f.Open(ctx, f.system, f.name)
 	if err != nil {
 		return err
 	}

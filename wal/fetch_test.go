@@ -45,7 +45,7 @@ func (noClose) Close() error { return nil }
 func (w *world) fetch(d DataDir, file string) *Fetch {
 	return &Fetch{
 		File: file, Dest: d.path("pg_wal", "RECOVERYXLOG"),
-		Open: func(context.Context) (*Archive, io.Closer, error) { return w.a, noClose{}, nil },
+		Open: func(context.Context, SystemID, Name) (*Archive, io.Closer, error) { return w.a, noClose{}, nil },
 	}
 }
 
@@ -202,7 +202,7 @@ func TestPatience(t *testing.T) {
 	f := w.fetch(d, seven)
 	f.Patience = time.Hour
 	tries := 0
-	f.Open = func(context.Context) (*Archive, io.Closer, error) {
+	f.Open = func(context.Context, SystemID, Name) (*Archive, io.Closer, error) {
 		switch tries++; tries {
 		case 1:
 			return nil, nil, errors.New("the network is down")
@@ -233,7 +233,7 @@ func TestPatience(t *testing.T) {
 		f := w.fetch(d, seven)
 		f.Patience = time.Hour
 		tries := 0
-		f.Open = func(context.Context) (*Archive, io.Closer, error) { tries++; return nil, nil, test.err }
+		f.Open = func(context.Context, SystemID, Name) (*Archive, io.Closer, error) { tries++; return nil, nil, test.err }
 		if err := f.Run(t.Context()); !errors.Is(err, test.err) || tries != test.tries {
 			t.Errorf("%v: %d tries, error %v", test.err, tries, err)
 		}

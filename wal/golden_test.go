@@ -83,7 +83,7 @@ func testGolden(t *testing.T, goldenDir string, predicted index.Encoding) {
 		}
 		// A server's WAL is what prediction is made for; anything else is not.
 		name := mustName(t, file)
-		object, err := a.st.Get(t.Context(), a.key(want.System, name), maxObject)
+		object, err := a.st.Get(t.Context(), a.key(want.System, name), MaxObject)
 		if err != nil {
 			t.Fatal(err)
 		}

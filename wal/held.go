@@ -19,12 +19,13 @@ import (
 
 // held is a segment in the spool. Its file is named
 //
-//	<segment>.<first 16 digits of its hash>.<time of its last change, ns, hexadecimal>
+//	<segment>.<first 16 digits of its hash>.<time of its last change, ns, hexadecimal>.<boot>
 type held struct {
 	name    Name
 	file    string
 	hash    string
-	changed int64 // ns since 1970, as its name says
+	changed int64  // ns since 1970, as its name says
+	boot    string // the machine's start before that; empty: not known
 	info    os.FileInfo
 }
 
@@ -39,7 +40,7 @@ func (s *Spool) list() ([]held, error) {
 	var all []held
 	for _, e := range entries {
 		fields := strings.Split(e.Name(), ".")
-		if len(fields) != 3 || len(fields[0]) != 24 || len(fields[1]) != heldDigits {
+		if len(fields) != 4 || len(fields[0]) != 24 || len(fields[1]) != heldDigits {
 			continue
 		}
 		name, err := ParseName(fields[0])
@@ -48,7 +49,7 @@ func (s *Spool) list() ([]held, error) {
 		if err != nil || terr != nil || ierr != nil {
 			continue
 		}
-		all = append(all, held{name: name, file: s.path(e.Name()), hash: fields[1], changed: changed, info: info})
+		all = append(all, held{name: name, file: s.path(e.Name()), hash: fields[1], changed: changed, boot: fields[3], info: info})
 	}
 	return all, nil
 }
@@ -73,11 +74,22 @@ const heldDigits = 16
 // long to read it.
 const heldFresh = time.Minute
 
-// fresh reports whether the segment need not be checked again.
+// fresh reports whether the segment need not be checked again. It may not be durable yet,
+// so it is not fresh after the machine went down, however soon it came up again.
 func (h *held) fresh() bool {
 	modified := h.info.ModTime()
 	age := time.Since(modified)
-	return modified.UnixNano() == h.changed && age >= 0 && age < heldFresh
+	return modified.UnixNano() == h.changed && age >= 0 && age < heldFresh && h.boot != "" && h.boot == thisBoot()
+}
+
+// thisBoot returns what tells this start of the machine from others, or "".
+func thisBoot() string {
+	const digits = 8
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil || len(id) < digits {
+		return ""
+	}
+	return string(id[:digits])
 }
 
 // errSpoiled: what the spool holds is not what was put there.
@@ -168,31 +180,43 @@ func (s *Spool) await(ctx context.Context, name Name) (held, bool) {
 	}
 }
 
-// add puts a segment into the spool, which write writes, and whose hash it returns. It is
-// synced, so that the server, which syncs each file before it relies on it, need not wait
-// for that.
-func (s *Spool) add(name Name, write func(io.Writer) (digest.ID, error)) (err error) {
+// add puts a segment into the spool, which write writes, and whose hash it returns. Then
+// it can be taken. It returns the file.
+func (s *Spool) add(name Name, write func(io.Writer) (digest.ID, error)) (file string, err error) {
 	part := s.path(name.String() + partSuffix)
 	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var info os.FileInfo
 	hash, err := write(f)
-	if err == nil {
-		err = f.Sync()
-	}
 	if err == nil {
 		info, err = f.Stat()
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = os.Rename(part, s.path(fmt.Sprintf("%s.%s.%x", name, hash.String()[:heldDigits], info.ModTime().UnixNano())))
+		file = s.path(fmt.Sprintf("%s.%s.%x.%s", name, hash.String()[:heldDigits], info.ModTime().UnixNano(), thisBoot()))
+		err = os.Rename(part, file)
 	}
 	if err != nil {
 		_ = os.Remove(part)
+		return "", err
 	}
-	return err
+	return file, nil
+}
+
+// settle writes what was added through to the disk: the server, which syncs each file before
+// it relies on it, need not wait for that then. What it took already is its own to sync.
+// What cannot be written is not to be taken.
+func settle(file string) {
+	f, err := os.Open(file)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if f.Sync() != nil {
+		_ = os.Remove(file)
+	}
 }
 
 // announce says that a segment is coming; retract takes that back.

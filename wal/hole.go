@@ -13,6 +13,14 @@ import (
 // mayEnd decides what it means that a file is absent, for a server that takes it for
 // the end of the WAL. It returns nil if everything in the archive allows that.
 func (a *Archive) mayEnd(ctx context.Context, epoch SystemID, name Name, d DataDir) error {
+	// What is in the file's own folder will be asked for unless there is none at all.
+	own := listing{folder: name.folder(), done: make(chan struct{})}
+	if name.Kind == Segment {
+		go func() {
+			defer close(own.done)
+			own.segments, own.err = a.segments(ctx, epoch, own.folder)
+		}()
+	}
 	folders, err := a.folders(ctx, epoch)
 	if err != nil {
 		return err
@@ -25,11 +33,28 @@ func (a *Archive) mayEnd(ctx context.Context, epoch SystemID, name Name, d DataD
 		if d.hasSegment(name, epoch) {
 			return nil // the server goes on with its own
 		}
-		return a.segmentMayEnd(ctx, epoch, name, folders)
+		return a.segmentMayEnd(ctx, epoch, name, folders, &own)
 	case History:
 		return a.historyMayEnd(ctx, epoch, name, d, folders)
 	}
 	return nil
+}
+
+// listing is of a folder that was asked for before it was known to be there.
+type listing struct {
+	folder   string
+	segments []Name
+	err      error
+	done     chan struct{} // closed when it is there
+}
+
+// of returns the segments in a folder, of this listing if it is of that.
+func (l *listing) of(ctx context.Context, a *Archive, epoch SystemID, folder string) ([]Name, error) {
+	if folder != l.folder {
+		return a.segments(ctx, epoch, folder)
+	}
+	<-l.done
+	return l.segments, l.err
 }
 
 // folders lists what the epoch's files lie in.
@@ -83,7 +108,7 @@ func (a *Archive) empty() error {
 
 // segmentMayEnd returns a HoleError if WAL after the segment proves that it was once
 // written.
-func (a *Archive) segmentMayEnd(ctx context.Context, epoch SystemID, name Name, folders []string) error {
+func (a *Archive) segmentMayEnd(ctx context.Context, epoch SystemID, name Name, folders []string, own *listing) error {
 	const hint = "if a server still has the segment in pg_wal, push it from there; else recover to a point before it (recovery_target_lsn), " +
 		"or without the archive. gpdedup wal verify lists all that is missing"
 	for _, f := range folders {
@@ -91,7 +116,7 @@ func (a *Archive) segmentMayEnd(ctx context.Context, epoch SystemID, name Name, 
 		if len(f) != len(name.folder()) || f[:8] != name.folder()[:8] || f < name.folder() {
 			continue
 		}
-		segments, err := a.segments(ctx, epoch, f)
+		segments, err := own.of(ctx, a, epoch, f)
 		if err != nil {
 			return err
 		}

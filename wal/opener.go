@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/zeebo/blake3"
-
-	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -30,6 +27,16 @@ func newOpener(concurrency int) (*opener, error) {
 		zstd: zstd, lanes: concurrency,
 		decoders: make(chan *pieceDecoder, 2*concurrency), buffers: make(chan []byte, 2*concurrency+2),
 	}, nil
+}
+
+// fileByFile returns an opener for whoever opens several objects at once, as many as
+// there are cores: each is opened by one core. That takes less of the processors' time
+// than to have several at work on one file, whose pieces wander between them.
+func (o *opener) fileByFile() *opener {
+	return &opener{
+		zstd: o.zstd, lanes: 1,
+		decoders: make(chan *pieceDecoder, o.lanes), buffers: make(chan []byte, o.lanes),
+	}
 }
 
 // free takes one of what nobody uses, or the zero value.
@@ -71,11 +78,88 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 	if err := checkPadding(keys, s, []byte(key), object[end:]); err != nil {
 		return nil, err
 	}
+	out := &verified{info: info, to: w, hash: newFileHash(info.Length)}
+	if o.lanes == 1 {
+		err = o.inOne(s, key, info, object, out)
+	} else {
+		err = o.inLanes(s, key, info, object, out)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if out.hash.sum() != info.Hash {
+		return nil, fmt.Errorf("%w: the file's hash is not the recorded one", repo.ErrDamaged)
+	}
+	return info, nil
+}
+
+// verified passes the pieces of a file on, in order, and hashes them.
+type verified struct {
+	info *Info
+	to   io.Writer
+	hash *fileHash
+}
+
+// decode returns piece i, from 0, which is in the box, in dst's memory if there is room.
+// It may be called from several goroutines at once.
+func (v *verified) decode(s *seal.Sealer, bind []byte, i int, box []byte, d *pieceDecoder, dst []byte) ([]byte, error) {
+	size, _ := pieceSize(v.info.Length)
+	at := int64(i) * int64(size)
+	length := int(min(int64(size), v.info.Length-at))
+	dst, err := openPiece(s, uint64(i)+1, bind, box, d, v.info.piece(i), dst[:0], length)
+	if err == nil {
+		v.hash.atOnce(at, dst)
+	}
+	return dst, err
+}
+
+// piece writes a piece that was decoded, after those before it.
+func (v *verified) piece(i int, data []byte) error {
+	if i == 0 {
+		if err := checkContent(v.info, data); err != nil {
+			return err
+		}
+	}
+	v.hash.inTurn(data)
+	_, err := v.to.Write(data)
+	return err
+}
+
+// decoder returns one that nobody uses.
+func (o *opener) decoder() *pieceDecoder {
+	if d := free(o.decoders); d != nil {
+		return d
+	}
+	return &pieceDecoder{zstd: o.zstd}
+}
+
+// inOne decodes, hashes and writes one piece after the other. So each is in the cache
+// of one core from beginning to end.
+func (o *opener) inOne(s *seal.Sealer, key string, info *Info, object []byte, out *verified) (err error) {
+	d, buffer := o.decoder(), free(o.buffers)
+	at := int64(metaEnd)
+	for i, b := range info.boxes {
+		box := object[at : at+int64(b)]
+		at += int64(b)
+		if buffer, err = out.decode(s, []byte(key), i, box, d, buffer); err != nil {
+			return err
+		}
+		if err = out.piece(i, buffer); err != nil {
+			return err
+		}
+	}
+	giveBack(o.decoders, d)
+	giveBack(o.buffers, buffer)
+	return nil
+}
+
+// inLanes decodes several pieces at a time.
+func (o *opener) inLanes(s *seal.Sealer, key string, info *Info, object []byte, out *verified) error {
 	type part struct {
 		data []byte
 		err  error
 	}
-	size, n := pieceSize(info.Length)
+	n := len(info.boxes)
 	lanes := max(1, min(o.lanes, n))
 	parts := make([]chan part, lanes) // piece i comes out of lane i modulo lanes
 	// Each lane has one at most, and one is being written: so the lane whose turn it is
@@ -89,10 +173,7 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 	for l := range lanes {
 		parts[l] = make(chan part)
 		go func() {
-			d := free(o.decoders)
-			if d == nil {
-				d = &pieceDecoder{zstd: o.zstd}
-			}
+			d := o.decoder()
 			defer giveBack(o.decoders, d)
 			at := int64(metaEnd)
 			for i, b := range info.boxes {
@@ -107,8 +188,7 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 				case <-stop:
 					return
 				}
-				length := int(min(int64(size), info.Length-int64(i)*int64(size)))
-				p.data, p.err = openPiece(s, uint64(i)+1, []byte(key), box, d, info.piece(i), p.data[:0], length)
+				p.data, p.err = out.decode(s, []byte(key), i, box, d, p.data)
 				select {
 				case parts[l] <- p:
 				case <-stop:
@@ -117,30 +197,20 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 			}
 		}()
 	}
-	hash := blake3.New()
 	for i := range n {
 		p := <-parts[i%lanes]
 		if p.err != nil {
-			return nil, p.err
+			return p.err
 		}
-		if i == 0 {
-			if err := checkContent(info, p.data); err != nil {
-				return nil, err
-			}
-		}
-		_, _ = hash.Write(p.data)
-		if _, err := w.Write(p.data); err != nil {
-			return nil, err
+		if err := out.piece(i, p.data); err != nil {
+			return err
 		}
 		buffers <- p.data
 	}
 	for range lanes + 1 {
 		giveBack(o.buffers, <-buffers)
 	}
-	if digest.ID(hash.Sum(nil)) != info.Hash {
-		return nil, fmt.Errorf("%w: the file's hash is not the recorded one", repo.ErrDamaged)
-	}
-	return info, nil
+	return nil
 }
 
 // openPiece returns what the box holds, length bytes, in dst's memory if there is room.

@@ -36,10 +36,11 @@ type Prefetcher struct {
 }
 
 const (
-	firstWindow  = 4        // segments
-	backWindow   = 4        // segments, for pg_rewind, which goes back to a checkpoint and no further
-	inFlight     = 64 << 20 // bytes of segments that are fetched at the same time
+	firstWindow  = 4         // segments
+	backWindow   = 4         // segments, for pg_rewind, which goes back to a checkpoint and no further
+	inFlight     = 128 << 20 // bytes of segments that are fetched at the same time
 	maxParallel  = 8
+	settleLater  = 256 // files
 	prefetchIdle = 5 * time.Second
 )
 
@@ -59,10 +60,19 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 	p.Spool.sweep()
 	rung := make(chan struct{}, 1)
 	go listen(bell, rung)
-	r := &prefetch{Prefetcher: p, done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow}
+	r := &prefetch{
+		Prefetcher: p, archive: p.Archive.fileByFile(), decoding: turns{free: p.Archive.opener.lanes}, done: make(chan fetched), busy: map[uint64]bool{}, window: firstWindow,
+		added: make(chan string, settleLater), put: map[Name]bool{},
+	}
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		for file := range r.added {
+			settle(file)
+		}
+	}()
 	ctx, cancel := context.WithCancel(ctx)
-	defer r.wait()
-	defer cancel()
+	defer func() { cancel(); r.wait(); close(r.added); <-settled }()
 	idle := p.Idle
 	if idle == 0 {
 		idle = prefetchIdle
@@ -76,6 +86,7 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.moved(at)
 		all = p.prune(at, all)
 		r.start(ctx, at, all)
 		if len(r.busy) == 0 && len(all) == 0 {
@@ -101,23 +112,58 @@ func (p *Prefetcher) Run(ctx context.Context) error {
 // prefetch is what Run is at.
 type prefetch struct {
 	*Prefetcher
-	done   chan fetched
-	busy   map[uint64]bool // numbers of segments that are being fetched
-	window int             // segments
-	ended  bool            // the segment with the number end cannot be had
-	end    uint64
+	archive *Archive
+	// Reading is waiting, so many are read at once; of those that are there, the ones that
+	// the server will ask for first are decoded first.
+	decoding turns
+	started  uint64
+	done     chan fetched
+	busy     map[uint64]bool // numbers of segments that are being fetched
+	window   int             // segments
+	at       request         // what the server asked for last
+	put      map[Name]bool   // what was put into the spool of what comes after it
+	added    chan string     // files in the spool that are not written through
+	ended    bool            // the segment with the number end cannot be had
+	end      uint64
 }
 
 type fetched struct {
 	number uint64
-	ok     bool
+	name   Name
+	file   string // "": it cannot be had
 }
 
 func (r *prefetch) finished(f fetched) {
 	delete(r.busy, f.number)
-	if !f.ok {
+	if f.file == "" {
 		r.ended, r.end = true, f.number
+		return
 	}
+	r.put[f.name] = true
+	select {
+	case r.added <- f.file:
+	default: // the disk is too slow for that: the server waits for it
+	}
+}
+
+// moved takes note of what the server asked for last.
+func (r *prefetch) moved(at request) {
+	if at.back || at.name.Position() < r.at.name.Position() {
+		clear(r.put)
+	}
+	for name := range r.put {
+		if name.Position() <= at.name.Position() {
+			delete(r.put, name)
+		}
+	}
+	r.at = at
+}
+
+// taken reports whether the segment is gone because the server has just taken it, and has not
+// said so yet.
+func (r *prefetch) taken(at request, number uint64, names []Name) bool {
+	before, _ := at.name.Number(at.size)
+	return number == before+1 && slices.ContainsFunc(names, func(n Name) bool { return r.put[n] })
 }
 
 // wait waits for what is being fetched.
@@ -130,7 +176,7 @@ func (r *prefetch) wait() {
 // start begins to fetch what is missing of the window, in the order of need.
 func (r *prefetch) start(ctx context.Context, at request, all []held) {
 	r.window = min(r.window, int(max(r.Limit/int64(at.size), 1)))
-	parallel := max(1, min(maxParallel, inFlight/int(at.size)))
+	parallel := atOnce(at.size)
 	used := int64(len(r.busy)) * int64(at.size)
 	there := map[Name]bool{}
 	for _, h := range all {
@@ -145,6 +191,9 @@ func (r *prefetch) start(ctx context.Context, at request, all []held) {
 		if r.busy[n] || slices.ContainsFunc(names, func(n Name) bool { return there[n] }) {
 			continue
 		}
+		if r.taken(at, n, names) {
+			continue
+		}
 		// The file system may be the server's too.
 		if used += int64(at.size); used > max(r.Limit, int64(at.size)) || r.Spool.room() < used+r.Limit {
 			return
@@ -152,9 +201,17 @@ func (r *prefetch) start(ctx context.Context, at request, all []held) {
 		// Said before the server can ask for it: a fetch that looks for it then waits.
 		_ = r.Spool.announce(names[0])
 		r.busy[n] = true
-		go func() { r.done <- fetched{n, r.fetch(ctx, names)} }()
+		r.started++
+		rank := r.started
+		go func() {
+			name, file := r.fetch(ctx, names, rank)
+			r.done <- fetched{n, name, file}
+		}()
 	}
 }
+
+// atOnce returns how many segments of the size are fetched at the same time.
+func atOnce(size uint32) int { return max(1, min(maxParallel, inFlight/int(size))) }
 
 // wanted returns the numbers of the segments in the window, in the order of need.
 func (r *prefetch) wanted(at request) []uint64 {
@@ -181,29 +238,35 @@ func (p *Prefetcher) prune(at request, all []held) []held {
 	})
 }
 
-// fetch puts the first of names that is there into the spool. It reports false if none
-// can be had.
-func (p *Prefetcher) fetch(ctx context.Context, names []Name) bool {
+// fetch puts the first of names that is there into the spool, and returns it and its file.
+// There is no file if none can be had.
+func (r *prefetch) fetch(ctx context.Context, names []Name, rank uint64) (Name, string) {
 	for i, name := range names {
-		if i > 0 && p.Spool.announce(name) != nil {
-			return false
+		if i > 0 && r.Spool.announce(name) != nil {
+			break
 		}
-		err := p.Spool.add(name, func(w io.Writer) (digest.ID, error) {
-			info, err := p.Archive.Send(ctx, p.System, name, w)
-			if err != nil {
-				return digest.ID{}, err
-			}
-			return info.Hash, nil
-		})
+		file := ""
+		object, err := r.archive.object(ctx, r.System, name)
 		if err == nil {
-			return true
+			file, err = r.Spool.add(name, func(w io.Writer) (digest.ID, error) {
+				r.decoding.take(rank)
+				defer r.decoding.giveBack()
+				info, err := r.archive.send(r.System, name, object, w)
+				if err != nil {
+					return digest.ID{}, err
+				}
+				return info.Hash, nil
+			})
 		}
-		p.Spool.retract(name)
+		if err == nil {
+			return name, file
+		}
+		r.Spool.retract(name)
 		if !errors.Is(err, ErrAbsent) {
-			return false // the server, when it asks, is told why
+			break // the server, when it asks, is told why
 		}
 	}
-	return false
+	return Name{}, ""
 }
 
 // candidates returns what the server will ask for as the segment with the number, in

@@ -115,6 +115,29 @@ func TestPrefetch(t *testing.T) {
 	w.must(p.Run(t.Context()))
 }
 
+// TestJustTaken: what the server has taken, and has not said so yet, is not fetched again.
+func TestJustTaken(t *testing.T) {
+	w := newWorld(t, false)
+	for n := range uint32(20) {
+		w.archive(seg(1, n+1))
+	}
+	d := w.newDataDir(testSystem, 1)
+	s := w.newSpool(d)
+	w.served(s, seg(1, 2))
+	w.prefetching(s, d, 6<<20, func() {
+		w.await("the first few", func() bool { return w.held(s) == "1/3 1/4 1/5 1/6" })
+		taken, _, err := s.Take(t.Context(), mustName(t, seg(1, 3)), d.path("pg_wal", "RECOVERYXLOG"), false)
+		if !taken || err != nil {
+			t.Fatal(taken, err)
+		}
+		s.Ring()
+		w.await("what comes after those", func() bool { return strings.HasSuffix(w.held(s), " 1/7 1/8") })
+		if got := w.held(s); got != "1/4 1/5 1/6 1/7 1/8" {
+			t.Errorf("the spool holds %s", got)
+		}
+	})
+}
+
 // TestPrefetchTimelines: at a switch the segments of the timeline that the server
 // follows are fetched.
 func TestPrefetchTimelines(t *testing.T) {
@@ -257,24 +280,30 @@ func TestSpoiled(t *testing.T) {
 	dest := d.path("pg_wal", "RECOVERYXLOG")
 	data := w.segment(seg(1, 1))
 	add := func() held {
-		w.must(s.add(name, func(to io.Writer) (digest.ID, error) { _, err := to.Write(data); return digest.Sum(data), err }))
+		_, err := s.add(name, func(to io.Writer) (digest.ID, error) { _, err := to.Write(data); return digest.Sum(data), err })
+		w.must(err)
 		h, _ := s.find(name)
 		return h
 	}
-	// old has it lie there for an hour, without a trace of a change.
-	old := func(path string) error {
-		then := time.Now().Add(-time.Hour)
+	// since has it lie there without a trace of a change.
+	since := func(path string, then time.Time, boot string) error {
 		if err := os.Chtimes(path, then, then); err != nil {
 			return err
 		}
-		return os.Rename(path, fmt.Sprintf("%s.%x", strings.TrimSuffix(path, filepath.Ext(path)), then.UnixNano()))
+		first := strings.Split(filepath.Base(path), ".")[:2]
+		return os.Rename(path, s.path(fmt.Sprintf("%s.%x.%s", strings.Join(first, "."), then.UnixNano(), boot)))
 	}
+	old := func(path string) error { return since(path, time.Now().Add(-time.Hour), thisBoot()) }
+	down := func(path string) error { return since(path, time.Now().Add(-time.Second), "01234567") }
+	nameless := func(path string) error { return since(path, time.Now().Add(-time.Second), "") }
 	flip := func(p string) error { b := bytes.Clone(data); b[500_000] ^= 4; return os.WriteFile(p, b, 0o600) }
 	for what, spoil := range map[string]func(path string) error{
-		"a bit":              flip,
-		"a bit, an hour ago": func(p string) error { return errors.Join(flip(p), old(p)) },
-		"cut short":          func(p string) error { return os.WriteFile(p, data[:4096], 0o600) },
-		"empty":              func(p string) error { return os.Truncate(p, 0) },
+		"a bit":                                 flip,
+		"a bit, an hour ago":                    func(p string) error { return errors.Join(flip(p), old(p)) },
+		"a bit, and the machine went down":      func(p string) error { return errors.Join(flip(p), down(p)) },
+		"a bit, and perhaps the machine did so": func(p string) error { return errors.Join(flip(p), nameless(p)) },
+		"cut short":                             func(p string) error { return os.WriteFile(p, data[:4096], 0o600) },
+		"empty":                                 func(p string) error { return os.Truncate(p, 0) },
 	} {
 		w.must(spoil(add().file))
 		if taken, _, err := s.Take(t.Context(), name, dest, false); taken || err != nil {
@@ -284,7 +313,9 @@ func TestSpoiled(t *testing.T) {
 			t.Errorf("%s: it is still there", what)
 		}
 	}
-	for what, age := range map[string]func(path string) error{"at once": func(string) error { return nil }, "an hour later": old} {
+	for what, age := range map[string]func(path string) error{
+		"at once": func(string) error { return nil }, "an hour later": old, "the machine went down": down,
+	} {
 		w.must(age(add().file))
 		taken, _, err := s.Take(t.Context(), name, dest, false)
 		got, rerr := os.ReadFile(dest)

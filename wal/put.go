@@ -52,7 +52,7 @@ func (a *Archive) confirm(ctx context.Context, epoch SystemID, p *Packed) (int64
 	// our caller is going to throw the file away. To put the same bytes once more is
 	// what makes an object durable whoever wrote it; and to read them shows that they
 	// are all there.
-	object, err := a.st.Get(ctx, key, maxObject)
+	object, err := a.st.Get(ctx, key, MaxObject)
 	if err == nil {
 		_, err = a.opener.open(a.keys, key, name, object, io.Discard)
 	}

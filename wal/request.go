@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -28,6 +29,25 @@ func (s *Spool) last() (request, bool) {
 	size, serr := strconv.ParseUint(fields[1], 10, 32)
 	r := request{name: name, size: uint32(size), back: fields[2] == "back"}
 	return r, err == nil && serr == nil && name.Kind == Segment && validSegmentSize(r.size)
+}
+
+// Next returns the names of the segments that a process which fetches ahead will ask for
+// first, if no newer timeline is known.
+func (s *Spool) Next() []Name {
+	at, ok := s.last()
+	all, err := s.list()
+	if !ok || at.back || err != nil {
+		return nil
+	}
+	number, _ := at.name.Number(at.size)
+	var names []Name
+	for i := range min(firstWindow, atOnce(at.size)) {
+		name := SegmentName(at.name.Timeline, number+1+uint64(i), at.size)
+		if !slices.ContainsFunc(all, func(h held) bool { return h.name == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Served notes that the server got a segment of size bytes.

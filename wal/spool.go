@@ -17,14 +17,14 @@ import (
 // Spool is a directory of segments that were fetched before the server asks for them.
 // It belongs to one server: its data directory, its place in one repository. What is
 // in it was checked as every file that is fetched, and is checked once more before it is
-// handed over if it has lain there for long, or was changed.
+// handed over if it has lain there for long, was changed, or the machine went down since.
 //
-//	<segment>.<hash>.<time>   a segment
-//	<segment>.part            one that is being fetched
-//	last                      what the server asked for last
-//	target                    the newest timeline history that it got
-//	lock                      held by the process that fetches ahead
-//	bell                      a pipe that wakes it up
+//	<segment>.<hash>.<time>.<boot>   a segment
+//	<segment>.part                   one that is being fetched
+//	last                             what the server asked for last
+//	target                           the newest timeline history that it got
+//	lock                             held by the process that fetches ahead
+//	bell                             a pipe that wakes it up
 //
 // Nothing here is needed: whatever goes wrong with a spool, the file is fetched from
 // the repository.

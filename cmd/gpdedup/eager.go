@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/storage"
+	"github.com/gpdedup/gpdedup/wal"
 )
 
 // eager is a storage that was asked for some things before anybody wanted them: what
@@ -29,12 +31,16 @@ type listing struct {
 	err      error
 }
 
-// askAhead asks for what repo.Open is going to read, all at once.
-func askAhead(ctx context.Context, st storage.Storage, secret repo.Secret) *eager {
-	const limit = 1 << 20 // bytes; what is longer is none of it
+// askAhead asks for what repo.Open is going to read, and for the objects with the keys
+// more, all at once.
+func askAhead(ctx context.Context, st storage.Storage, secret repo.Secret, more ...string) *eager {
 	keys, prefixes := repo.OpenReads(secret)
 	e := &eager{Storage: st, objects: map[string]chan object{}, lists: map[string]chan listing{}}
-	for _, key := range keys {
+	for i, key := range append(keys, more...) {
+		limit := int64(1 << 20) // bytes; what is longer is none of what opening reads
+		if i >= len(keys) {
+			limit = wal.MaxObject
+		}
 		answer := make(chan object, 1)
 		e.objects[key] = answer
 		go func() {
@@ -66,8 +72,12 @@ func take[T any](e *eager, from map[string]chan T, key string) (answer T, asked 
 }
 
 func (e *eager) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
-	if o, asked := take(e, e.objects, key); asked && o.err == nil && (limit < 0 || int64(len(o.data)) <= limit) {
+	o, asked := take(e, e.objects, key)
+	switch {
+	case asked && o.err == nil && (limit < 0 || int64(len(o.data)) <= limit):
 		return o.data, nil
+	case asked && errors.Is(o.err, storage.ErrNotExist):
+		return nil, o.err // it was asked in this very call
 	}
 	return e.Storage.Get(ctx, key, limit) // for an error that is of now
 }

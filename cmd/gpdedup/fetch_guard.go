@@ -24,7 +24,8 @@ import (
 // the work of wal fetch is done in a child, and this process, which does next to
 // nothing that could go wrong, makes sure that only what the child says in so many
 // words ends with 0 or 1. A panic, a fatal error of the runtime, a child that was
-// killed, even a stray os.Exit, end with 204.
+// killed, even a stray os.Exit, end with 204. Only a file that lies in the spool already
+// is handed over without a child (fetch_spool.go).
 
 // fetchWorker is the name that the child is started under.
 const fetchWorker = "gpdedup-wal-fetch"
@@ -113,6 +114,9 @@ func guardFetch(args []string) int {
 		}
 	}
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // nobody may read the log any more
+	if servedFromSpool(args, incoming) {
+		return 0
+	}
 	said := lastWords()
 	failed := func(err error) int {
 		if line := firstLine(said); line != "" {

@@ -97,9 +97,10 @@ func patientStorage(g *Globals) (storage.Storage, error) {
 	}}), nil
 }
 
-// openPatient opens the repository in st without what only streams need.
-func openPatient(ctx context.Context, g *Globals, st storage.Storage, operation string) (*repo.Repo, error) {
-	return repo.Open(ctx, askAhead(ctx, st, g.secret), operation, repo.Options{
+// openPatient opens the repository in st without what only streams need. The objects with
+// the keys are going to be read then.
+func openPatient(ctx context.Context, g *Globals, st storage.Storage, operation string, keys ...string) (*repo.Repo, error) {
+	return repo.Open(ctx, askAhead(ctx, st, g.secret, keys...), operation, repo.Options{
 		Secret: g.secret, Compression: g.compression, Concurrency: g.concurrency, Version: version, Log: g.log,
 	})
 }

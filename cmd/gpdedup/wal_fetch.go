@@ -64,17 +64,9 @@ func (c *WalFetchCmd) Run(g *Globals, w *WalCmd) error {
 }
 
 func (c *WalFetchCmd) fetch(g *Globals, w *WalCmd) error {
-	limit, err := c.settle()
+	f, err := c.prepare(g, w)
 	if err != nil {
 		return err
-	}
-	f := &wal.Fetch{
-		File: c.File, Dest: c.Dest, Patience: c.Patience, PGData: w.PGData,
-		Open: func(ctx context.Context) (*wal.Archive, io.Closer, error) { return openForFetch(ctx, g, w) },
-	}
-	if limit > 0 {
-		f.OpenSpool = func(system wal.SystemID, d wal.DataDir) (*wal.Spool, error) { return c.openSpool(g, w, system, d) }
-		f.StartPrefetch = startPrefetch
 	}
 	// Nothing that this may hang in keeps the server waiting for ever.
 	ctx, cancel := context.WithTimeoutCause(g.Context(), c.Patience+hangLimit, errors.New("the repository does not answer"))
@@ -84,6 +76,25 @@ func (c *WalFetchCmd) fetch(g *Globals, w *WalCmd) error {
 	}
 	g.metrics.Add(metrics.WALFetched, 1, w.Content)
 	return nil
+}
+
+// prepare returns what the command line asks for.
+func (c *WalFetchCmd) prepare(g *Globals, w *WalCmd) (*wal.Fetch, error) {
+	limit, err := c.settle()
+	if err != nil {
+		return nil, err
+	}
+	f := &wal.Fetch{
+		File: c.File, Dest: c.Dest, Patience: c.Patience, PGData: w.PGData,
+		Open: func(ctx context.Context, system wal.SystemID, name wal.Name) (*wal.Archive, io.Closer, error) {
+			return openForFetch(ctx, g, w, system, name)
+		},
+	}
+	if limit > 0 {
+		f.OpenSpool = func(system wal.SystemID, d wal.DataDir) (*wal.Spool, error) { return c.openSpool(g, w, system, d) }
+		f.StartPrefetch = startPrefetch
+	}
+	return f, nil
 }
 
 // hangLimit is how long beyond its patience a fetch may take.
@@ -104,12 +115,20 @@ func (c *WalFetchCmd) settle() (int64, error) {
 	return limit, nil
 }
 
-func openForFetch(ctx context.Context, g *Globals, w *WalCmd) (*wal.Archive, io.Closer, error) {
+// openForFetch opens the archive of a cluster whose files are going to be asked for. What
+// is asked for first needs not wait until the repository is open.
+func openForFetch(ctx context.Context, g *Globals, w *WalCmd, system wal.SystemID, files ...wal.Name) (*wal.Archive, io.Closer, error) {
 	st, err := patientStorage(g)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := openPatient(ctx, g, st, "read")
+	var keys []string
+	for _, name := range files {
+		if key, err := wal.ObjectKey(g.Namespace, w.Content, system, name); err == nil && system != 0 {
+			keys = append(keys, key)
+		}
+	}
+	r, err := openPatient(ctx, g, st, "read", keys...)
 	if err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
@@ -202,7 +221,7 @@ func (c *WalPrefetchCmd) Run(g *Globals, w *WalCmd) error {
 	if err != nil {
 		return err
 	}
-	a, closer, err := openForFetch(g.Context(), g, w)
+	a, closer, err := openForFetch(g.Context(), g, w, system, spool.Next()...)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -173,4 +174,68 @@ func TestByHand(t *testing.T) {
 	if _, err := os.Stat(w.dir + "/b"); err == nil {
 		t.Error("a failure made the file")
 	}
+}
+
+// TestGuardWaits: for a segment that is just being fetched ahead the guard itself waits,
+// without a child, and a signal ends it as it would end that.
+func TestGuardWaits(t *testing.T) {
+	t.Parallel()
+	w, c := pastWorld(t)
+	pretend(w, c)
+	segments := history().segments
+	dest := filepath.Join("pg_wal", "RECOVERYXLOG")
+	fetch := func(file string) *exec.Cmd {
+		cmd := w.command("wal", "fetch", "--cluster", "main", "--prefetch", "3MiB", file, dest)
+		cmd.Dir = c.Data
+		return cmd
+	}
+	if code, text := w.ends(fetch(segments[0])); code != "0" {
+		t.Fatalf("%s: %s", code, text)
+	}
+	spool := ""
+	w.await("a process fetches ahead", func() bool {
+		found, _ := filepath.Glob(filepath.Join(w.dir, "cache", "wal", "spool", "main.0.*", segments[3]+".*.*.*"))
+		if len(found) == 1 {
+			spool = filepath.Dir(found[0])
+		}
+		return spool != ""
+	})
+	worked := func(file string) bool {
+		for _, p := range processes() {
+			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
+			if p.name == "gpdedup-wal-fetch" && bytes.Contains(line, []byte(file)) && bytes.Contains(line, []byte(w.dir)) {
+				return true
+			}
+		}
+		return false
+	}
+	// As if that one were on its way, and the storage took its time.
+	w.must(os.WriteFile(filepath.Join(spool, segments[8]+".part"), nil, 0o600))
+	w.must(os.Remove(filepath.Join(c.Data, dest)))
+	cmd := fetch(segments[8])
+	w.must(cmd.Start())
+	w.await("it is the guard", func() bool { // which may not be looked at
+		info, err := os.Stat(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		w.must(err)
+		st, ok := info.Sys().(*syscall.Stat_t)
+		return ok && st.Uid == 0
+	})
+	w.run("wal", "list", "--cluster", "main") // in which time a child would have started
+	if worked(segments[8]) {
+		t.Error("there is a child")
+	}
+	w.must(cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait() // its state tells
+	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != syscall.SIGTERM {
+		t.Errorf("it ended with %v", cmd.ProcessState)
+	}
+	if _, err := os.Lstat(filepath.Join(c.Data, dest)); err == nil {
+		t.Error("and left something")
+	}
+	// What cannot be had from the spool, because nobody fetches it, comes from the archive.
+	w.must(os.Remove(filepath.Join(spool, segments[8]+".part")))
+	if code, text := w.ends(fetch(segments[8])); code != "0" || text != "" {
+		t.Errorf("%s: %s", code, text)
+	}
+	w.must(os.Remove(filepath.Join(c.Data, "recovery.signal"))) // so that the process ends
 }
