@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/zeebo/blake3"
+
+	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -78,7 +81,7 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 	if err := checkPadding(keys, s, []byte(key), object[end:]); err != nil {
 		return nil, err
 	}
-	out := &verified{info: info, to: w, hash: newFileHash(info.Length)}
+	out := &verified{info: info, to: w, hash: blake3.New()}
 	if o.lanes == 1 {
 		err = o.inOne(s, key, info, object, out)
 	} else {
@@ -87,7 +90,7 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 	if err != nil {
 		return nil, err
 	}
-	if out.hash.sum() != info.Hash {
+	if digest.ID(out.hash.Sum(nil)) != info.Hash {
 		return nil, fmt.Errorf("%w: the file's hash is not the recorded one", repo.ErrDamaged)
 	}
 	return info, nil
@@ -97,7 +100,7 @@ func (o *opener) open(keys *seal.Keys, key string, name Name, object []byte, w i
 type verified struct {
 	info *Info
 	to   io.Writer
-	hash *fileHash
+	hash *blake3.Hasher
 }
 
 // decode returns piece i, from 0, which is in the box, in dst's memory if there is room.
@@ -106,11 +109,7 @@ func (v *verified) decode(s *seal.Sealer, bind []byte, i int, box []byte, d *pie
 	size, _ := pieceSize(v.info.Length)
 	at := int64(i) * int64(size)
 	length := int(min(int64(size), v.info.Length-at))
-	dst, err := openPiece(s, uint64(i)+1, bind, box, d, v.info.piece(i), dst[:0], length)
-	if err == nil {
-		v.hash.atOnce(at, dst)
-	}
-	return dst, err
+	return openPiece(s, uint64(i)+1, bind, box, d, v.info.piece(i), dst[:0], length)
 }
 
 // piece writes a piece that was decoded, after those before it.
@@ -120,7 +119,7 @@ func (v *verified) piece(i int, data []byte) error {
 			return err
 		}
 	}
-	v.hash.inTurn(data)
+	_, _ = v.hash.Write(data)
 	_, err := v.to.Write(data)
 	return err
 }

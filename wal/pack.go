@@ -8,8 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
@@ -96,7 +98,7 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 		return nil, err
 	}
 	size, n := pieceSize(length)
-	hash := newFileHash(length)
+	hash := blake3.New()
 	g, ctx := errgroup.WithContext(ctx)
 	turn := make(chan struct{}) // closed when the pieces before are where they belong
 	close(turn)
@@ -123,13 +125,12 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 			_ = g.Wait()
 			return nil, fmt.Errorf("read %s: %w", src.Path, notWhole(err))
 		}
-		hash.inTurn(e.raw)
+		_, _ = hash.Write(e.raw)
 		mine, next := turn, make(chan struct{})
 		turn = next
 		g.Go(func() error {
 			defer func() { <-p.cores }()
 			defer close(next)
-			hash.atOnce(int64(i)*int64(size), e.raw)
 			piece, err := e.encode(out.Info.piece(i))
 			<-mine // whoever is before has begun before
 			if err == nil {
@@ -142,7 +143,7 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	out.Info.Hash = hash.sum()
+	out.Info.Hash = digest.ID(hash.Sum(nil))
 	return out, nil
 }
 

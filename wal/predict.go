@@ -3,7 +3,6 @@ package wal
 import (
 	"encoding/binary"
 	"hash/crc32"
-	"slices"
 )
 
 // Much of WAL's compressed size is what nobody needs to store: of a record's 24-byte
@@ -42,10 +41,6 @@ type predictor struct {
 	table    *crc32.Table
 	records  []int32 // offsets of the records whose whole header lies on one page
 	before   []LSN   // where the record before each begins; 0: not known
-
-	// The records that begin and end on one page, and their checksums.
-	plain []int32
-	sums  []uint32
 }
 
 // reset makes it one of the piece data, which begins at address at and consists of pages
@@ -115,22 +110,6 @@ func (p *predictor) checksum(at int) (sum uint32, end int, ok bool) {
 	return crc32.Update(sum, p.table, data[at:at+recordCRC]), next, true
 }
 
-// plainSums computes the checksums of the records that begin and end on one page. No two
-// of those overlap.
-func (p *predictor) plainSums() {
-	n := len(p.plain)
-	p.sums = slices.Grow(p.sums[:0], n)[:n]
-	switch {
-	case n == 0:
-	case quickSums:
-		recordSums(&p.data[0], &p.plain[0], &p.sums[0], n)
-	default:
-		for i, at := range p.plain {
-			p.sums[i], _, _ = p.checksum(int(at))
-		}
-	}
-}
-
 // pages takes the address out of each page's header, or puts it back.
 func (p *predictor) pages(sign LSN) {
 	for start := 0; start+p.pageSize <= len(p.data); start += p.pageSize {
@@ -181,7 +160,6 @@ func (p *predictor) predictExact() bool {
 		if LSN(binary.LittleEndian.Uint64(page[pageAddress:])) != p.at+LSN(start) {
 			return false
 		}
-		p.plain = p.plain[:0]
 		for at := firstRecord(page); at+4 <= p.pageSize; {
 			length := binary.LittleEndian.Uint32(page[at:])
 			if length < recordHeader {
@@ -195,15 +173,13 @@ func (p *predictor) predictExact() bool {
 				if last != 0 && LSN(binary.LittleEndian.Uint64(record[recordPrev:])) != last {
 					return false
 				}
-				if length <= uint32(p.pageSize-at) {
-					p.plain = append(p.plain, int32(start+at))
-					end = start + at + int(length)
-					whole++
-				} else if sum, to, ok := p.checksum(start + at); !ok {
+				sum, to, ok := p.checksum(start + at)
+				switch {
+				case !ok:
 					end = len(p.data) + 1 // nothing comes after what the piece does not hold
-				} else if sum != binary.LittleEndian.Uint32(record[recordCRC:]) {
+				case sum != binary.LittleEndian.Uint32(record[recordCRC:]):
 					return false
-				} else {
+				default:
 					end = to
 					whole++
 				}
@@ -212,12 +188,6 @@ func (p *predictor) predictExact() bool {
 			}
 			last = p.at + LSN(start+at)
 			at += align(int(min(length, uint32(p.pageSize))))
-		}
-		p.plainSums()
-		for i, at := range p.plain {
-			if p.sums[i] != binary.LittleEndian.Uint32(p.data[at+recordCRC:]) {
-				return false
-			}
 		}
 	}
 	for i, offset := range p.records {
@@ -243,7 +213,6 @@ func (p *predictor) restore() {
 		page := p.data[start : start+p.pageSize]
 		field := page[pageAddress:]
 		binary.LittleEndian.PutUint64(field, binary.LittleEndian.Uint64(field)+uint64(p.at+LSN(start)))
-		p.plain = p.plain[:0]
 		for at := firstRecord(page); at+4 <= p.pageSize; {
 			length := binary.LittleEndian.Uint32(page[at:])
 			if length < recordHeader {
@@ -255,20 +224,13 @@ func (p *predictor) restore() {
 					field := record[recordPrev:]
 					binary.LittleEndian.PutUint64(field, binary.LittleEndian.Uint64(field)+uint64(last))
 				}
-				if length <= uint32(p.pageSize-at) {
-					p.plain = append(p.plain, int32(start+at))
-				} else if sum, _, ok := p.checksum(start + at); ok {
+				if sum, _, ok := p.checksum(start + at); ok {
 					field := record[recordCRC:]
 					binary.LittleEndian.PutUint32(field, binary.LittleEndian.Uint32(field)^sum)
 				}
 			}
 			last = p.at + LSN(start+at)
 			at += align(int(min(length, uint32(p.pageSize))))
-		}
-		p.plainSums()
-		for i, at := range p.plain {
-			field := p.data[at+recordCRC:]
-			binary.LittleEndian.PutUint32(field, binary.LittleEndian.Uint32(field)^p.sums[i])
 		}
 	}
 }

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -65,39 +64,6 @@ func TestPredictAnything(t *testing.T) {
 		}
 		if !bytes.Equal(data, was) {
 			t.Fatalf("seed %d: other bytes came back, or were left", seed)
-		}
-	}
-}
-
-// TestSumsTogether: the checksums of a page's records are those that are computed one by
-// one, whatever their lengths, and nothing behind the last one is looked at.
-func TestSumsTogether(t *testing.T) {
-	t.Parallel()
-	const page = 8192
-	rng := rand.New(rand.NewPCG(7, 8))
-	for round := range 50 {
-		data := make([]byte, page)
-		for i := range data {
-			data[i] = byte(rng.Uint32())
-		}
-		p := &predictor{}
-		p.reset(data, 0, page)
-		at := shortPageHeader
-		for length := recordHeader + round; at+length <= page; length = recordHeader + rng.IntN(1<<(1+rng.IntN(9))) {
-			binary.LittleEndian.PutUint32(data[at:], uint32(length))
-			p.plain = append(p.plain, int32(at))
-			at += align(length)
-		}
-		last := page - align(recordHeader+round) // to the very end
-		if at <= last {
-			binary.LittleEndian.PutUint32(data[last:], uint32(recordHeader+round))
-			p.plain = append(p.plain, int32(last))
-		}
-		p.plainSums()
-		for i, at := range p.plain {
-			if want, _, ok := p.checksum(int(at)); !ok || p.sums[i] != want {
-				t.Fatalf("round %d: a record of %d bytes: %08x, want %08x", round, binary.LittleEndian.Uint32(data[at:]), p.sums[i], want)
-			}
 		}
 	}
 }
