@@ -330,3 +330,22 @@ func FuzzMerge(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSplit: any text comes back, whatever its fields are said to end with.
+func FuzzSplit(f *testing.F) {
+	for _, text := range []string{"", "a", "1,x\n2,yy\n3,z\n", "h\n" + strings.Repeat("one,1,\"a,b\"\ntwo,2,bbb\n", 30) + "t", "\n\"\"\"\n,\",\n"} {
+		f.Add([]byte(text), []byte(text), byte(','))
+	}
+	f.Fuzz(func(t *testing.T, before, text []byte, delimiter byte) {
+		var s Splitter
+		var m Merger
+		s.Split(before, delimiter) // which leaves traces
+		k, ok := split(&s, text, delimiter)
+		if !ok {
+			return
+		}
+		if out, err := k.merge(&m, len(text)); err != nil || !bytes.Equal(out, text) {
+			t.Fatalf("%q comes back as %q: %v", text, out, err)
+		}
+	})
+}
