@@ -74,12 +74,14 @@ func (c *collector) doomedRoots() []string {
 
 // weighKept reports what is kept of no use.
 func (c *collector) weighKept() {
-	c.report.KeptBytes, c.report.UnusedBytes = 0, 0
+	c.report.KeptBytes, c.report.UnusedBytes, c.report.YoungBytes = 0, 0, 0
 	for i := range c.cat.Packs {
 		if p := &c.cat.Packs[i]; p.First && p.Last && !p.Condemned && p.Known {
 			c.report.KeptBytes += p.Size
 			if p.Used > 0 || c.ripe(p.ModTime, c.o.MinAge) {
 				c.report.UnusedBytes += p.Stored - min(p.Used, p.Stored)
+			} else {
+				c.report.YoungBytes += p.Size
 			}
 		}
 	}

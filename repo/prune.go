@@ -73,6 +73,7 @@ type PruneReport struct {
 	WaitingRoots int   `json:"waiting_roots"` // deleted, and to be removed later
 	UnusedBytes  int64 `json:"unused_bytes"`  // of no use, in packs that are kept
 	KeptBytes    int64 `json:"kept_bytes"`    // of packs that are not condemned
+	YoungBytes   int64 `json:"young_bytes"`   // of these, of packs that nothing needs, but a writer may be about to: they are younger than MinAge
 
 	FoldedPacks     int `json:"folded_packs"` // that no index fragment named
 	MergedFragments int `json:"merged_fragments"`

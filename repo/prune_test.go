@@ -167,6 +167,30 @@ func TestPruneLeavesWhatAFreshRepositoryWouldTake(t *testing.T) {
 	}
 }
 
+// TestPruneSparesTheYoung: what nothing needs may be what a writer is at, until it is old enough, and the report says so.
+func TestPruneSparesTheYoung(t *testing.T) {
+	w := newPruneWorld(t)
+	w.nextDay()
+	o := PruneOptions{MinAge: 24 * time.Hour, MaxUnused: DefaultMaxUnused}
+	if report := w.prune(o); report.YoungBytes != 0 {
+		t.Errorf("a backup needs all: %+v", report)
+	}
+	if err := w.st.Delete(w.ctx, dayName(0).Key()); err != nil { // as if it was not there yet
+		t.Fatal(err)
+	}
+	report := w.prune(o)
+	if report.YoungBytes == 0 || report.YoungBytes != report.KeptBytes || report.UnusedBytes+report.CondemnedBytes != 0 {
+		t.Errorf("%+v", report)
+	}
+	w.st.SetClock(func() time.Time { return time.Now().Add(-25 * time.Hour) })
+	w.nextDay()
+	w.delete(1)
+	o.Grace = 0
+	if report := w.prune(o); report.CondemnedBytes == 0 {
+		t.Errorf("nothing is old enough: %+v", report)
+	}
+}
+
 func TestPruneWaitsForTheGrace(t *testing.T) {
 	w := newPruneWorld(t)
 	now := time.Now()

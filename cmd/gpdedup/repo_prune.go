@@ -209,7 +209,11 @@ func (p *pruneReport) write(w io.Writer) {
 	if p.WaitingPacks+p.WaitingRoots > 0 {
 		row(t, "waiting", fmt.Sprintf("%s in %s and %s, for the grace to pass", formatBytes(p.WaitingBytes), count(p.WaitingPacks, "condemned pack"), count(p.WaitingRoots, "deleted backup")))
 	}
-	row(t, "kept", fmt.Sprintf("%s, of which %s are of no use", formatBytes(p.KeptBytes), formatBytes(p.UnusedBytes)))
+	kept := fmt.Sprintf("%s, of which %s are of no use", formatBytes(p.KeptBytes), formatBytes(p.UnusedBytes))
+	if p.YoungBytes > 0 {
+		kept += fmt.Sprintf("; nothing needs %s that are too young to go: a backup may be about to", formatBytes(p.YoungBytes))
+	}
+	row(t, "kept", kept)
 	if p.FoldedPacks+p.MergedFragments > 0 {
 		row(t, "index", fmt.Sprintf("%s named, %s merged", count(p.FoldedPacks, "pack"), count(p.MergedFragments, "fragment")))
 	}
