@@ -82,7 +82,10 @@ func (m *Merger) Layout(b []byte, size int) (rest []byte, err error) {
 		case fixed:
 			fields := r.number()
 			c.width = r.number()
-			c.size = fields * c.width // both are at most a chunk's length
+			if c.width > 0 && fields > size/c.width {
+				return nil, ErrDamaged
+			}
+			c.size = fields * c.width
 		case varying:
 			c.lengths, c.size = r.number(), r.number()
 		case dictionary:
