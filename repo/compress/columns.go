@@ -14,7 +14,7 @@ import (
 // frame, or, if it is as long as its segments are, those.
 const (
 	partLength = 4        // bytes that say how long a part is
-	leastPart  = 4 << 10  // bytes of segments; fewer do not pay for a table of codes
+	leastPart  = 2 << 10  // bytes of segments; fewer do not pay for a table of codes
 	leastTable = 16 << 10 // bytes of a chunk; what is shorter is not split
 	trialEvery = 32       // chunks
 )
