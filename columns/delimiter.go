@@ -37,7 +37,7 @@ func Delimiter(text []byte) (delimiter byte, ok bool) {
 			if lines > 0 && !is[k] {
 				continue // what the first line lacks is looked for no more
 			}
-			n := fields(sample[:i], c)
+			n := fields(sample[:i+1], c)
 			if n > 1 && n == before[k] {
 				alike[k]++
 			}
@@ -57,13 +57,10 @@ func Delimiter(text []byte) (delimiter byte, ok bool) {
 	return candidates[best], alike[best] >= (lines-1)*2/3
 }
 
-// fields counts the fields of a line.
+// fields counts the fields of a line, which ends with a newline.
 func fields(line []byte, delimiter byte) (n int) {
-	for at, found := 0, true; found; n++ {
-		if at < len(line) && line[at] == quote {
-			at, _ = quoted(line, at)
-		}
-		at, found = after(line, at, delimiter, newline)
+	for at := 0; at < len(line); n++ {
+		at = fieldEnd(line, at, delimiter)
 	}
 	return n
 }

@@ -56,18 +56,7 @@ func quoted(text []byte, at int) (end int, ended bool) {
 
 // fieldEnd returns where the field ends that begins at at.
 func fieldEnd(text []byte, at int, delimiter byte) int {
-	ended := false
-	if at < len(text) && text[at] == quote {
-		at, ended = quoted(text, at)
-	}
-	if !ended && at+16 <= len(text) {
-		b := (*[16]byte)(text[at:])
-		n := ends(binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:]), ones*uint64(delimiter), ones*newline)
-		at += n
-		if n < 16 {
-			return at + 1
-		}
-	}
+	at, ended := quoted(text, at)
 	if !ended {
 		at, _ = after(text, at, delimiter, newline)
 	}

@@ -3,6 +3,7 @@ package columns
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 // Splitter splits texts. It is not safe for concurrent use. Its memory is used again and again, and a text that is like
@@ -129,11 +130,11 @@ func (s *Splitter) split(rows []byte) {
 // the column is one of fields from now on.
 func (s *Splitter) code(c *column, rows []byte, at int) int {
 	end := fieldEnd(rows, at, s.delimiter)
-	code, ok := c.words.code(rows[at:end-1:len(rows)], fieldOf(end-1-at, rows[end-1]), c.n)
+	text, f := rows[at:end-1:len(rows)], fieldOf(end-1-at, rows[end-1])
+	code, ok := c.words.code(text, f, c.n)
 	if !ok {
 		s.spell(c)
-		c.append(rows[at : end-1])
-		c.fields = append(c.fields, fieldOf(end-1-at, rows[end-1]))
+		c.appendField(text, f)
 		return end
 	}
 	if c.n == len(c.data) {
@@ -149,35 +150,28 @@ func (s *Splitter) spell(c *column) {
 	s.codes = append(s.codes[:0], c.data[:c.n]...)
 	c.n, c.coded = 0, false
 	for _, code := range s.codes {
-		text, f := c.words.text(code)
-		c.append(text)
-		c.fields = append(c.fields, f)
+		c.appendField(c.words.text(code))
 	}
 }
 
 // keep finds out how a column is kept best, and changes it into that.
 func (s *Splitter) keep(c *column) {
 	lengths := len(s.lengths)
-	switch {
-	case (c.coded || s.lookUp(c)) && c.words.saves(c.data[:c.n]):
+	if (c.coded || s.lookUp(c)) && c.words.saves(c.data[:c.n]) {
 		c.kind, c.newlines = dictionary, c.words.list[0].field&1
 		for i := range c.words.list {
 			w := &c.words.list[i]
 			s.front = append(s.front, c.words.texts[w.at:][:w.field.length()]...)
 			s.appendLength(w.field, c.newlines)
 		}
-	default:
+	} else {
 		if c.coded {
 			s.spell(c)
 		}
-		c.kind, c.newlines = fixed, c.fields[0]&1
-		for _, f := range c.fields {
-			if f != c.fields[0] {
-				c.kind = varying
-				break
-			}
-		}
-		if c.kind == varying {
+		first := c.fields[0]
+		c.kind, c.newlines = fixed, first&1
+		if slices.ContainsFunc(c.fields, func(f field) bool { return f != first }) {
+			c.kind = varying
 			for _, f := range c.fields {
 				s.appendLength(f, c.newlines)
 			}
@@ -216,6 +210,11 @@ func (s *Splitter) lookUp(c *column) bool {
 	c.fields = c.fields[:0]
 	c.words, s.trial = s.trial, c.words
 	return true
+}
+
+func (c *column) appendField(text []byte, f field) {
+	c.append(text)
+	c.fields = append(c.fields, f)
 }
 
 func (c *column) append(b []byte) {

@@ -62,23 +62,20 @@ func (e *Encoder) EncodeChunk(dst, raw []byte) ([]byte, index.Encoding) {
 	defer e.zstd.giveBack(w)
 	start := len(dst)
 	out, ok := w.encodeColumns(dst, raw, delimiter)
-	if ok && !try {
-		if worthwhile(len(out)-start, len(raw)) {
-			return out, index.Columns
-		}
+	if try || !ok {
+		w.other = w.zstd.EncodeAll(raw, w.other[:0])
+		// Columns take longer to read, so they must save something.
+		byColumns = ok && len(out)-start < len(w.other)-len(w.other)/16
+		e.choice.tried(delimiter, byColumns)
+	}
+	encoding := index.Columns
+	if !byColumns {
+		out, encoding = append(out[:start], w.other...), index.Zstd
+	}
+	if !worthwhile(len(out)-start, len(raw)) {
 		return append(out[:start], raw...), index.Raw
 	}
-	w.other = w.zstd.EncodeAll(raw, w.other[:0])
-	// Columns take longer to read, so they must save something.
-	byColumns = ok && len(out)-start < len(w.other)-len(w.other)/16
-	e.choice.tried(delimiter, byColumns)
-	switch {
-	case byColumns && worthwhile(len(out)-start, len(raw)):
-		return out, index.Columns
-	case worthwhile(len(w.other), len(raw)):
-		return append(out[:start], w.other...), index.Zstd
-	}
-	return append(out[:start], raw...), index.Raw
+	return out, encoding
 }
 
 // encodeColumns appends the payload that stores raw by columns to dst, if there is one.
