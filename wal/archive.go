@@ -195,19 +195,21 @@ func (a *Archive) Stat(ctx context.Context, epoch SystemID, name Name) (*Info, e
 // Get returns a file with its content, checked to the last byte. The errors are those
 // of Stat.
 func (a *Archive) Get(ctx context.Context, epoch SystemID, name Name) (*Info, []byte, error) {
-	key := a.key(epoch, name)
-	object, err := a.st.Get(ctx, key, MaxObject)
-	if err == nil {
-		var info *Info
-		var file bytes.Buffer
-		if info, _, err = openInfo(a.keys, key, name, object[:min(len(object), metaEnd)]); err == nil {
-			file.Grow(int(info.Length))
-			if info, err = a.opener.open(a.keys, key, name, object, &file); err == nil {
-				return info, file.Bytes(), checkEpoch(info, epoch)
-			}
-		}
+	object, err := a.object(ctx, epoch, name)
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil, nil, a.explain(key, epoch, name, err)
+	key := a.key(epoch, name)
+	info, _, err := openInfo(a.keys, key, name, object[:min(len(object), metaEnd)])
+	if err != nil {
+		return nil, nil, a.explain(key, epoch, name, err)
+	}
+	var file bytes.Buffer
+	file.Grow(int(info.Length))
+	if info, err = a.opener.open(a.keys, key, name, object, &file); err != nil {
+		return nil, nil, a.explain(key, epoch, name, err)
+	}
+	return info, file.Bytes(), checkEpoch(info, epoch)
 }
 
 // Send writes a file to w. Whoever has w must not use what it got before Send returned

@@ -104,11 +104,9 @@ type verified struct {
 }
 
 // decode returns piece i, from 0, which is in the box, in dst's memory if there is room.
-// It may be called from several goroutines at once.
 func (v *verified) decode(s *seal.Sealer, bind []byte, i int, box []byte, d *pieceDecoder, dst []byte) ([]byte, error) {
 	size, _ := pieceSize(v.info.Length)
-	at := int64(i) * int64(size)
-	length := int(min(int64(size), v.info.Length-at))
+	length := int(min(int64(size), v.info.Length-int64(i)*int64(size)))
 	return openPiece(s, uint64(i)+1, bind, box, d, v.info.piece(i), dst[:0], length)
 }
 
