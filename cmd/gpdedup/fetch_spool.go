@@ -6,7 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/plugin"
 )
@@ -58,14 +57,11 @@ func fetchFromSpool(args []string) bool {
 	if run == nil {
 		return false
 	}
-	g, w, c := &cli.Globals, &cli.Wal, &cli.Wal.Fetch
-	g.ctx, g.stdout, g.screen = context.Background(), os.Stdout, screen.New(os.Stderr)
-	g.signals = &signals{Context: g.ctx, quiet: true}
-	g.log = newLogger(g)
-	if w.settle(g) != nil || g.settle(os.Getenv) != nil {
+	g, err := cli.settle(&signals{Context: context.Background(), quiet: true}, name)
+	if err != nil {
 		return false
 	}
-	f, err := c.prepare(g, w)
+	f, err := cli.Wal.Fetch.prepare(g, &cli.Wal)
 	if err != nil {
 		return false
 	}
@@ -73,7 +69,7 @@ func fetchFromSpool(args []string) bool {
 	if !f.FromSpool(g.ctx) {
 		return false
 	}
-	g.metrics.Add(metrics.WALFetched, 1, w.Content)
+	g.metrics.Add(metrics.WALFetched, 1, cli.Wal.Content)
 	g.endMetrics(nil)
 	return true
 }

@@ -112,19 +112,26 @@ func runCommand(signals *signals, args []string) error {
 		}
 		name, run = command.Command(), func(g *Globals) error { return command.Run(g) }
 	}
+	g, err := cli.settle(signals, name)
+	if err != nil {
+		return err
+	}
+	g.beginMetrics(name, started)
+	err = run(g)
+	g.endMetrics(err)
+	return err
+}
+
+// settle makes what a command works with of the command line and of what is set elsewhere.
+func (cli *CLI) settle(signals *signals, command string) (*Globals, error) {
 	g := &cli.Globals
 	g.ctx, g.signals, g.stdout, g.screen = signals.Context, signals, os.Stdout, screen.New(os.Stderr)
 	g.log = newLogger(g)
 	if err := errors.Join(cli.Wal.settle(g), cli.Base.settle(g)); err != nil {
-		return err
+		return nil, err
 	}
-	if name != doctorCommand { // which looks for what is wrong there
-		if err := g.settle(os.Getenv); err != nil {
-			return err
-		}
+	if command == doctorCommand { // which looks for what is wrong there
+		return g, nil
 	}
-	g.beginMetrics(name, started)
-	err := run(g)
-	g.endMetrics(err)
-	return err
+	return g, g.settle(os.Getenv)
 }
