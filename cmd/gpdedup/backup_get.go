@@ -1,12 +1,9 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/gpdedup/gpdedup/plugin/backups"
 	"github.com/gpdedup/gpdedup/repo"
@@ -83,39 +80,18 @@ func (c *BackupGetCmd) write(g *Globals, out io.Writer) error {
 	return err
 }
 
-// toFile writes the stream to a temporary file beside the one it is to become.
-func (c *BackupGetCmd) toFile(g *Globals) (err error) {
-	path, mode, err := outputPath(c.Output)
+// toFile writes the stream to the file that is asked for.
+func (c *BackupGetCmd) toFile(g *Globals) error {
+	file, err := replace("get stream", c.Output, "write to standard output instead")
 	if err != nil {
 		return err
 	}
-	temporary := path + ".gpdedup-" + rand.Text()[:8]
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	size, err := file.write(func(out io.Writer) error { return c.write(g, out) })
 	if err != nil {
-		return fmt.Errorf("get stream: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()            //nolint:errcheck // what it holds is not wanted
-			os.Remove(temporary) //nolint:errcheck // nor what it leaves
-		}
-	}()
-	if err = c.write(g, f); err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	// The name must not outlive a crash that the bytes do not.
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("get stream: %w", err)
-	}
-	if err = os.Rename(temporary, path); err != nil {
-		return fmt.Errorf("get stream: %w", err)
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("get stream: %w", err)
-	}
-	report := backupGetReport{Namespace: g.Namespace, Timestamp: c.Timestamp, Name: c.Name, Output: c.Output, Bytes: info.Size()}
+	report := backupGetReport{Namespace: g.Namespace, Timestamp: c.Timestamp, Name: c.Name, Output: c.Output, Bytes: size}
 	return g.Print(report, func(w io.Writer) {
-		_, _ = fmt.Fprintf(w, "wrote %s to %s: %s\n", oneLine(c.Name), c.Output, formatBytes(info.Size()))
+		_, _ = fmt.Fprintf(w, "wrote %s to %s: %s\n", oneLine(c.Name), c.Output, formatBytes(size))
 	})
 }

@@ -2,13 +2,9 @@ package main
 
 import (
 	"bufio"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/report"
@@ -59,12 +55,13 @@ func (c *ReportCmd) Run(g *Globals) error {
 	if c.HTML == "-" && g.JSON() {
 		return usageError("report: both --json and --html - would go to standard output", "give --html the name of a file")
 	}
-	var path string
+	var file *replacement
 	if c.HTML != "" && c.HTML != "-" {
 		var err error
-		if path, err = replaceable(c.HTML); err != nil {
+		if file, err = replace("report", c.HTML, "--html - writes to standard output"); err != nil {
 			return err
 		}
+		file.mode = 0o666 // whatever the one before had
 	}
 	r, err := g.Open("read")
 	if err != nil {
@@ -78,69 +75,25 @@ func (c *ReportCmd) Run(g *Globals) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	g.countReport(found)
-	switch {
-	case c.HTML == "-":
-		out := bufio.NewWriter(g.Stdout())
+	page := func(w io.Writer) error {
+		out := bufio.NewWriter(w)
 		if err := errors.Join(found.Page(out), out.Flush()); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
 		return nil
-	case c.HTML != "":
-		if err := writeWhole(path, found.Page); err != nil {
-			return fmt.Errorf("report: %w", err)
+	}
+	switch {
+	case c.HTML == "-":
+		return page(g.Stdout())
+	case file != nil:
+		if _, err := file.write(page); err != nil {
+			return err
 		}
 		if !g.JSON() {
 			return g.Print(nil, func(w io.Writer) { say(w, "wrote %s", c.HTML) })
 		}
 	}
 	return g.Print(found, func(w io.Writer) { writeReport(w, found) })
-}
-
-// replaceable returns the path of the file that is to be replaced, or to be made.
-func replaceable(output string) (string, error) {
-	path, err := filepath.EvalSymlinks(output)
-	if errors.Is(err, fs.ErrNotExist) {
-		return output, nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("report: %w", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", fmt.Errorf("report: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", usageError(fmt.Sprintf("report: %s: not a regular file, so it cannot be replaced", output), "--html - writes to standard output")
-	}
-	return path, nil
-}
-
-// writeWhole makes a file with what write writes: it appears when it is whole, and
-// replaces one that was there.
-func writeWhole(path string, write func(io.Writer) error) (err error) {
-	temporary := filepath.Join(filepath.Dir(path), ".gpdedup-"+rand.Text()[:8])
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // less the umask
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()            //nolint:errcheck // what it holds is not wanted
-			os.Remove(temporary) //nolint:errcheck // nor what it leaves
-		}
-	}()
-	out := bufio.NewWriter(f)
-	if err = errors.Join(write(out), out.Flush()); err != nil {
-		return err
-	}
-	// The name must not outlive a crash that the bytes do not.
-	if err = errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(temporary, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }
 
 // writeReport says the most important of it in lines.

@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"golang.org/x/term"
 
@@ -140,69 +136,22 @@ func noStream(name, namespace string) error {
 		"'gpdedup stream list' shows what is there; --namespace chooses another cluster's")
 }
 
-// toFile writes the stream to a temporary file beside the one it is to become.
-func (c *StreamGetCmd) toFile(g *Globals) (err error) {
-	path, mode, err := outputPath(c.Output)
+// toFile writes the stream to the file that is asked for.
+func (c *StreamGetCmd) toFile(g *Globals) error {
+	file, err := replace("get stream", c.Output, "write to standard output instead")
 	if err != nil {
 		return err
 	}
-	temporary := path + ".gpdedup-" + rand.Text()[:8]
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return fmt.Errorf("get stream: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close() // what it holds is not wanted
-			_ = os.Remove(temporary)
-		}
-	}()
-	name, err := c.write(g, f)
+	var name repo.Name
+	size, err := file.write(func(out io.Writer) (err error) {
+		name, err = c.write(g, out)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	// The name must not outlive a crash that the bytes do not.
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("get stream: %w", err)
-	}
-	if err = os.Rename(temporary, path); err != nil {
-		return fmt.Errorf("get stream: %w", err)
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("get stream: %w", err)
-	}
-	report := getReport{Namespace: g.Namespace, Name: name.Group, Version: name.Item, Bytes: uint64(info.Size()), Output: c.Output}
+	report := getReport{Namespace: g.Namespace, Name: name.Group, Version: name.Item, Bytes: uint64(size), Output: c.Output}
 	return g.Print(report, func(w io.Writer) {
 		say(w, "wrote %s to %s: %s", name, c.Output, formatBytes(report.Bytes))
 	})
-}
-
-// outputPath returns the file that a rename may replace, and the mode that a new
-// one gets.
-func outputPath(output string) (path string, mode fs.FileMode, err error) {
-	path, err = filepath.EvalSymlinks(output)
-	if errors.Is(err, fs.ErrNotExist) {
-		return output, 0o666, nil // less the umask
-	}
-	if err != nil {
-		return "", 0, fmt.Errorf("get stream: %w", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", 0, fmt.Errorf("get stream: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", 0, usageError(fmt.Sprintf("get stream: %s: not a regular file, so it cannot be replaced", output), "write to standard output instead")
-	}
-	return path, info.Mode().Perm(), nil
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }
