@@ -51,18 +51,11 @@ func (RepoStatsCmd) Run(g *Globals) error {
 
 func writeStats(w io.Writer, report *repo.StatsReport, namespace string) {
 	t := newTable(w)
-	stored := uint64(report.Stored)
-	if namespace != "" {
-		stored = 0 // of what all share no part is anybody's
-	}
 	row(t, "NAMESPACE", "WHAT", "TIME", "STREAMS", "LOGICAL", "NEW", "AS DELTAS", "STORED", "RATIO")
 	for _, root := range report.Roots {
 		what := root.Group
 		if root.Item != "" {
 			what = repo.Name{Class: root.Class, Group: root.Group, Item: root.Item}.String()
-		}
-		if namespace != "" {
-			stored += root.Stored
 		}
 		var notes []string
 		if root.Deleted {
@@ -73,6 +66,13 @@ func writeStats(w io.Writer, report *repo.StatsReport, namespace string) {
 		}
 		row(t, root.Namespace, what, formatTime(root.Time), root.Streams, formatBytes(root.Logical), formatBytes(root.New), formatBytes(root.Delta),
 			formatBytes(root.Stored), formatRatio(root.Logical, root.Stored), strings.Join(notes, ", "))
+	}
+	stored := uint64(report.Stored)
+	if namespace != "" { // of what all share no part is anybody's
+		stored = 0
+		for _, root := range report.Roots {
+			stored += root.Stored
+		}
 	}
 	row(t, "all", "", "", report.Streams, formatBytes(report.Logical), formatBytes(report.New), formatBytes(report.Delta),
 		formatBytes(stored), formatRatio(report.Logical, stored))
