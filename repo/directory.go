@@ -71,15 +71,16 @@ func (d *directory) find(id catalog.Key, depth uint8) (int, bool) {
 	return 0, false
 }
 
-// locate finds chunks, and their bases, for the reader of a manifest whose hints are old.
+// locate finds all copies of chunks for the reader of a manifest whose hints are no good: the
+// first may be what is damaged. Bases are asked for when a copy turns out to need one.
 func (c *collector) locate(ctx context.Context, want map[digest.ID]bool) (locations, error) {
 	found := make(locations)
 	dirs := make(map[int]*directory)
 	for id := range want {
 		c.mark.Lock()
-		chain := c.cat.Chain(catalog.KeyOf(id))
+		copies := c.cat.Copies(catalog.KeyOf(id))
 		c.mark.Unlock()
-		for _, s := range chain {
+		for _, s := range copies {
 			d := dirs[s.Pack]
 			if d == nil {
 				var err error
@@ -90,8 +91,7 @@ func (c *collector) locate(ctx context.Context, want map[digest.ID]bool) (locati
 				}
 				dirs[s.Pack] = d
 			}
-			if at, ok := d.find(s.ID, s.Depth); ok {
-				id := d.entries[at].ID
+			if at, ok := d.find(s.ID, s.Depth); ok && d.entries[at].ID == id {
 				found[id] = append(found[id], d.locations[at])
 			}
 		}

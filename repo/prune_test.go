@@ -224,3 +224,36 @@ func TestPruneWaitsForTheGrace(t *testing.T) {
 	}
 	w.whole(1)
 }
+
+// TestPruneReadsLeafListsFromAnyCopy: leaf lists whose first copies are damaged are read where
+// else they are, whichever of the copies the index happens to name first.
+func TestPruneReadsLeafListsFromAnyCopy(t *testing.T) {
+	for range 4 {
+		w := newPruneWorld(t)
+		limits := pruneLimits
+		limits.DirectRows, limits.LeafMean = 8, 8
+		var err error
+		if w.r, err = Open(ctx, w.st, "write", Options{Limits: limits}); err != nil {
+			t.Fatal(err)
+		}
+		w.nextDay()
+		old := packs(w.st)
+		damage := func(edit func(object []byte) func([]byte) []byte) {
+			for _, id := range old {
+				object, err := w.st.Get(ctx, packKey(id), -1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.st.Corrupt(packKey(id), edit(object))
+			}
+		}
+		// Their directories are damaged, so a repair copies what is in them; then that is lost too.
+		damage(func(object []byte) func([]byte) []byte { return mem.FlipBit(8 * (len(object) - 20)) })
+		report, err := w.r.Repair(ctx, RepairOptions{})
+		if err != nil || report.SalvagedChunks == 0 {
+			t.Fatalf("%v: %+v", err, report)
+		}
+		damage(func(object []byte) func([]byte) []byte { return mem.Truncate(len(object) / 8) })
+		w.prune(PruneOptions{Grace: time.Hour})
+	}
+}

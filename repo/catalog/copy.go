@@ -6,7 +6,6 @@ type Source struct {
 	Pack  int
 	Depth uint8
 	Delta bool
-	Base  Key // if it is a delta
 }
 
 // Chain returns where a chunk can be read, its base, and so on to the whole chunk at the
@@ -27,11 +26,26 @@ func (c *Catalog) chain(run []row, below int) []Source {
 			return []Source{s}
 		}
 		if rest := c.chain(c.run(r), int(r.depth)); rest != nil {
-			s.Delta, s.Base = true, rest[0].ID
+			s.Delta = true
 			return append([]Source{s}, rest...)
 		}
 	}
 	return nil
+}
+
+// Copies returns every place where a copy of the chunk may be read, the least deep first,
+// condemned packs included.
+func (c *Catalog) Copies(id Key) []Source {
+	run := c.find(id)
+	var out []Source
+	for i := range run {
+		r := &run[i]
+		if !c.good(r) {
+			continue
+		}
+		out = append(out, Source{ID: r.id, Pack: int(r.pack), Depth: r.depth, Delta: r.flags&isDelta != 0})
+	}
+	return out
 }
 
 // PacksOf returns the packs that hold a copy of the chunk.
