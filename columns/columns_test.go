@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -48,34 +49,49 @@ func (k stored) merge(m *Merger, size int) ([]byte, error) {
 // describe writes what is kept of a text for people to read.
 func describe(s *Splitter) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%q %v", s.Segment(0), s.Segment(1))
+	fmt.Fprintf(&b, "%q %v", s.Segment(1), s.Segment(2))
 	for i := range s.columns[:s.used] {
 		c := &s.columns[i]
 		b.WriteString([]string{" | ", " ; "}[c.newlines])
 		switch c.kind {
 		case fixed:
-			fmt.Fprintf(&b, "fixed %d %q", c.fields[0].length(), s.Segment(i+2))
+			fmt.Fprintf(&b, "fixed %d %q", c.fields[0].length(), s.Segment(i+segmentsBefore))
 		case varying:
-			fmt.Fprintf(&b, "varying %q", s.Segment(i+2))
+			fmt.Fprintf(&b, "varying %q", s.Segment(i+segmentsBefore))
 		case dictionary:
-			fmt.Fprintf(&b, "dictionary %v", s.Segment(i+2))
+			fmt.Fprintf(&b, "dictionary %v", s.Segment(i+segmentsBefore))
+		case same:
+			fmt.Fprintf(&b, "same as %d", c.like)
+		case number, moment:
+			f := &c.form
+			fmt.Fprintf(&b, "%s %d%s", []string{"number", "time"}[c.kind-number], f.flags()&^differences, f.time.suffix)
+			if f.differences {
+				b.WriteString(" differences")
+			}
+			fmt.Fprintf(&b, " %d %v", f.origin, s.Segment(i+segmentsBefore))
+		case hexadecimal:
+			fmt.Fprintf(&b, "hexadecimal %q %x", c.hex.template, s.Segment(i+segmentsBefore))
 		}
 	}
 	return b.String()
 }
 
 func TestSplit(t *testing.T) {
-	numbers := ""
+	words, codes := "", strings.TrimSpace(strings.Repeat("0 ", 40))
+	grows := ""
+	for i := range 20 {
+		grows += fmt.Sprintf("%d,%s\n", 1000+i, time.Date(2026, 12, 31, 20, 17*i, 0, 0, time.UTC).Format(time.DateTime))
+	}
 	for i := range 40 {
-		numbers += fmt.Sprintf("%d,%d,x\n", i, 10+i)
+		words += fmt.Sprintf("w%d,v%d,x\n", i, 10+i)
 	}
 	for _, c := range []struct{ text, want string }{
 		{"", `"" []`},
 		{"a", `"a" []`},
 		{"1,x\n", `"1,x\n" []`},
 		{"1,x\n2", `"1,x\n2" []`},
-		{"1,x\n2,yy\n", `"1,x\n" [] | fixed 1 "2" ; fixed 2 "yy"`},
-		{"1,x\n2,y\n3,", `"1,x\n3," [] | fixed 1 "2" ; fixed 1 "y"`},
+		{"z,x\nb,yy\n", `"z,x\n" [] | fixed 1 "b" ; fixed 2 "yy"`},
+		{"z,x\nb,y\n3,", `"z,x\n3," [] | fixed 1 "b" ; fixed 1 "y"`},
 		{"\n,,\n,\n\n", `"\n" [0 0 255 1 0 255 1] | varying "" | varying "" ; fixed 0 ""`},
 		{"\n\"a,b\",c\nd,e\n", `"\n" [5 1] | varying "\"a,b\"d" ; fixed 1 "ce"`},
 		{"\n\"a\"\"b,c\",d\n", `"\n" [] | fixed 8 "\"a\"\"b,c\"" ; fixed 1 "d"`},
@@ -83,10 +99,34 @@ func TestSplit(t *testing.T) {
 		{"\n\"open,a\nb,c\n", `"\n" [7 255 3] ; varying "\"open,ab" ; fixed 1 "c"`},
 		{"\n\"a\"b,c\n", `"\n" [] | fixed 4 "\"a\"b" ; fixed 1 "c"`},
 		{"\n" + strings.Repeat("x", 300) + ",y\nz,y\n", `"\n" [255 216 4 1] | varying "` + strings.Repeat("x", 300) + `z" ; fixed 1 "yy"`},
-		{"\n" + strings.Repeat("one,1\ntwo,2\n", 5), `"\nonetwo12" [3 3 1 1] | dictionary [0 1 0 1 0 1 0 1 0 1] ; dictionary [0 1 0 1 0 1 0 1 0 1]`},
-		{"\n" + numbers, `"\nx" [` + strings.Repeat("1 ", 10) + strings.Repeat("2 ", 30) + `1] | varying "0123456789101112131415161718192021222324252627282930313233343536373839"` +
-			` | fixed 2 "10111213141516171819202122232425262728293031323334353637383940414243444546474849"` +
-			` ; dictionary [` + strings.TrimSpace(strings.Repeat("0 ", 40)) + `]`},
+		{"\n" + strings.Repeat("one,1\ntwo,2\n", 5), `"\nonetwo12" [3 3 1 1] | dictionary [0 1 0 1 0 1 0 1 0 1] ; same as 0`},
+		{"\n" + words, `"\nx" [` + strings.Repeat("2 ", 10) + strings.Repeat("3 ", 30) + `1] | varying "w0w1w2w3w4w5w6w7w8w9w10w11w12w13w14w15w16w17w18w19w20w21w22w23w24w25w26w27w28w29w30w31w32w33w34w35w36w37w38w39"` +
+			` | fixed 3 "v10v11v12v13v14v15v16v17v18v19v20v21v22v23v24v25v26v27v28v29v30v31v32v33v34v35v36v37v38v39v40v41v42v43v44v45v46v47v48v49"` +
+			` ; dictionary [` + codes + `]`},
+		{"\n5,-3\n7,200\n9,-0\n", `"\n-0" [2] | number 0 5 [0 2 4] ; number 0 -3 [0 70 255]`},
+		{
+			"\n0123456789abcdef0,\\x12345678\nfedcba98765432101,\\xdeadbeef\n",
+			`"\n" [] | hexadecimal "` + strings.Repeat(`\x00`, 17) + `" 0123456789abcdef00fedcba987654321010 ; hexadecimal "\\x` + strings.Repeat(`\x00`, 8) + `" 12345678deadbeef`,
+		},
+		{
+			"\n12345678-9abc-4def-8123-456789abcdef,012345678A\nffffffff-0000-4def-8123-000000000000,abcdefab0A\n",
+			`"\n" [] | hexadecimal "` + strings.Repeat(`\x00`, 8) + strings.Repeat(`-`+strings.Repeat(`\x00`, 4), 3) + `-` + strings.Repeat(`\x00`, 12) +
+				`" 123456789abc4def8123456789abcdefffffffff00004def8123000000000000 ; hexadecimal "` + strings.Repeat(`\x00`, 9) + `A" 0123456780abcdefab00`,
+		},
+		{
+			"\nabcdef01,abcdef01,abcde,abcdeghijk\nABCDEF01,abcdef0g,fffff,fbcdeghijk\n",
+			`"\n" [] | fixed 8 "abcdef01ABCDEF01" | fixed 8 "abcdef01abcdef0g" | fixed 5 "abcdefffff" ; fixed 10 "abcdeghijkfbcdeghijk"`,
+		},
+		{"\n" + grows, `"\n" [] | number 0 differences 1000 [0` + strings.Repeat(" 2", 19) + `] ; time 0 differences 1798747200 [0` + strings.Repeat(" 83", 19) + `]`},
+		{"\n0.50,x\n17.25,x\n-2.00,y\n", `"\n" [] | number 2 -200 [71 83 0] ; fixed 1 "xxy"`},
+		{
+			"\n2026-01-31,2026-02-28 23:59:59.5+00\n2026-02-01,2026-03-01 00:00:00+00\n",
+			`"\n" [] | time 31 20484 [0 1] ; time 3+00 1772323199500 [0 75]`,
+		},
+		{
+			"\n2024-02-29 10:00:00,2024-02-29 10:00:00.10\n2023-02-29 10:00:00,2024-02-29 10:00:00.25\n2024-02-29 10:00:01,2024-02-29 24:00:00.25\n",
+			`"\n2023-02-29 10:00:002024-02-29 24:00:00.25" [19 22] | time 0 1709200800 [0 255 1] ; time 66 170920080010 [0 15 255]`,
+		},
 	} {
 		var s Splitter
 		var m Merger
@@ -136,6 +176,9 @@ func reference(rows []byte, delimiter byte) [][]byte {
 var anyPieces = rapid.SliceOf(rapid.SampledFrom([]string{
 	",", "\n", "\"", "a", "\x00", "\x01", "\x80", "\xff", "seven77", "eight888", "sixteen bytes ..", "a field that is longer than others",
 	strings.Repeat(",", 100), strings.Repeat(",", Max+3), "+", "-", "\x0b", strings.Repeat("a,bc,\"d\"\n", 20), strings.Repeat("longer words of a table\n", 20),
+	"0", "17", "-5", ".25", "-0.07", "123456789.5", "999999999999999999", "2026-01-31", "1999-12-31 23:59:59", "0001-01-01 00:00:00.000001+00", "9999-12-31", ".120",
+	"0123456789abcdef0123", "01234567-89ab-cdef", "0123456789abcdeF,01234567-89ab-cdef-0123-456789abcdef\n", "fedcba9876543210,f0f0f0f0-0101-4444-abab-777777777777\n",
+	"1,2.5,2026-11-22 10:00:00.25+00\n", "3,-2.5,2026-11-22 10:00:01+00\n", "-9007199254740993\n", "2,,\\N\n",
 }))
 
 // TestThereAndBack: fields come to the columns that the documentation says, and any text comes back.
@@ -157,8 +200,10 @@ func TestThereAndBack(t *testing.T) {
 		}
 		for i, w := range want {
 			c := &s.columns[i]
-			if c.kind == dictionary {
+			if c.kind == dictionary || c.kind == same {
 				s.spell(c)
+			} else if c.kind >= number {
+				continue // its fields are gone
 			}
 			var got []byte
 			at := 0
@@ -310,7 +355,10 @@ func BenchmarkDelimiter(b *testing.B) {
 // FuzzMerge: whatever layout and segments say is refused, or gives a text that can be split and merged.
 func FuzzMerge(f *testing.F) {
 	var s Splitter
-	for _, text := range []string{"", "a", "1,x\n2,yy\n3,z\n", "h\n" + strings.Repeat("one,1,a\ntwo,2,bbb\n", 30) + "t"} {
+	for _, text := range []string{
+		"", "a", "1,x\n2,yy\n3,z\n", "h\n" + strings.Repeat("one,1,a\ntwo,2,bbb\n", 30) + "t",
+		"\n0123456789abcdef,01234567-89ab-cdef\nfedcba9876543210,00000000-1111-2222\n", "\n1,2026-11-22 10:00:00.25+00,2026-11-22\n2,2026-11-22 10:00:00+00,\n70000,\\N,2026-11-23\n",
+	} {
 		k, _ := split(&s, []byte(text), ',')
 		f.Add(k.layout, k.segments, len(text))
 	}
@@ -333,7 +381,10 @@ func FuzzMerge(f *testing.F) {
 
 // FuzzSplit: any text comes back, whatever its fields are said to end with.
 func FuzzSplit(f *testing.F) {
-	for _, text := range []string{"", "a", "1,x\n2,yy\n3,z\n", "h\n" + strings.Repeat("one,1,\"a,b\"\ntwo,2,bbb\n", 30) + "t", "\n\"\"\"\n,\",\n"} {
+	for _, text := range []string{
+		"", "a", "1,x\n2,yy\n3,z\n", "h\n" + strings.Repeat("one,1,\"a,b\"\ntwo,2,bbb\n", 30) + "t", "\n\"\"\"\n,\",\n",
+		"\n0123456789abcdef,01234567-89ab-cdef\nfedcba9876543210,00000000-1111-2222\n", "\n1,2026-11-22 10:00:00.25+00,2026-11-22\n2,2026-11-22 10:00:00+00,\n70000,\\N,2026-11-23\n", "\n1.50,2026-11-22 10:00:00.250\n-2.25,2026-11-22 10:00:00.100\n",
+	} {
 		f.Add([]byte(text), []byte(text), byte(','))
 	}
 	f.Fuzz(func(t *testing.T, before, text []byte, delimiter byte) {

@@ -14,11 +14,15 @@
 // one. So a text that begins within a quoted field falls into step at its next line. This is the writer's affair alone: who puts a text together
 // goes by lengths.
 //
-// A column is kept in one of three ways:
+// A column is kept in one of these ways:
 //
 //   - Fixed: its fields, all of one length, which end alike.
 //   - Varying: its fields, and their lengths.
 //   - Dictionary: the different fields, of which there are at most 256, their lengths, and a byte for each field, which one it is.
+//   - Same: a dictionary whose bytes are those of an earlier column, as where one column depends on another.
+//   - Numbers and times: integers, as differences to the one before or to the least, and the fields that are no such thing as they are.
+//     Identifiers and times grow in most tables, so little is left of them.
+//   - Hexadecimal: fields of one length, with digits at the same places in all, which go two into a byte, and the same letters elsewhere.
 //
 // Fields are kept without what ends them.
 package columns
@@ -30,7 +34,7 @@ const Max = 512
 const Longest = 1 << 30
 
 // Slack is how many bytes there must be behind columns and text when they are merged; those behind the text may change.
-const Slack = 32
+const Slack = 48
 
 // kind says how a column is kept.
 type kind uint8
@@ -39,10 +43,14 @@ const (
 	fixed kind = iota
 	varying
 	dictionary
+	same
+	number
+	moment
+	hexadecimal
 )
 
 // endsLines is set beside the kind of a column whose fields end with a newline; else they end with the delimiter.
-const endsLines = 4
+const endsLines = 128
 
 // A length is a byte, unless it is longer than that or the field does not end as those of its column do: then the
 // byte is escape, and a uvarint follows: twice the length, and one more for a field that ends otherwise.

@@ -8,12 +8,60 @@ import "encoding/binary"
 //	fixed:      number of fields ‖ length of each
 //	varying:    size of the lengths ‖ size of the fields
 //	dictionary: size of the lengths ‖ size of the words ‖ number of fields
+//	same:       size of the lengths ‖ size of the words ‖ number of the column
+//	number:     size of the lengths ‖ size of other fields ‖ number of fields ‖ size of the bits ‖ form u8 ‖ origin
+//	moment:     the same ‖ size of the suffix ‖ suffix
+//	hexadecimal: number of fields ‖ size of the template ‖ template
 //
-// with uvarints for all numbers, sizes in bytes. What it describes is called segments: the front, which is head, tail and all words; all
-// lengths, of words and fields; and then what there is of each column: fields, or codes.
+// with uvarints for all numbers, sizes in bytes, but for the origin, a varint. What it describes is called segments: all bits; the
+// front, which is head, tail, and of each column all words or other fields; all lengths, of these and of fields; and then what there is of
+// each column: fields, or codes, or tokens.
 
 // segmentsBefore is the number of segments before those of the columns.
-const segmentsBefore = 2
+const segmentsBefore = 3
+
+// The form of a number is its scale, that of a time, too, or dates; and
+const (
+	dates       = 31
+	keepsZeros  = 64  // in a time: the fraction of a second has all digits of the scale
+	differences = 128 // each is kept as the difference to the one before
+)
+
+func (f *numberForm) flags() byte {
+	flags := byte(f.scale)
+	if f.isTime {
+		flags = byte(f.time.scale)
+		if f.time.date {
+			flags = dates
+		}
+		if !f.time.date && !f.time.trimmed {
+			flags |= keepsZeros
+		}
+	}
+	if f.differences {
+		flags |= differences
+	}
+	return flags
+}
+
+// read takes the form of a column's numbers, and reports whether there may be one.
+func (f *numberForm) read(flags byte, isTime bool, origin int64) bool {
+	f.isTime, f.differences, f.origin = isTime, flags&differences != 0, origin
+	if origin < least || origin > most {
+		return false
+	}
+	scale := int(flags &^ (differences | keepsZeros))
+	if !f.isTime {
+		f.scale = scale
+		return scale < mostDigits && flags&keepsZeros == 0
+	}
+	f.time.trimmed = flags&keepsZeros == 0
+	if f.time.date = scale == dates; f.time.date {
+		return f.time.trimmed
+	}
+	f.time.scale = scale
+	return scale <= mostBehind
+}
 
 // AppendLayout appends the layout of what was split last to dst.
 func (s *Splitter) AppendLayout(dst []byte) []byte {
@@ -28,7 +76,20 @@ func (s *Splitter) AppendLayout(dst []byte) []byte {
 		case varying:
 			dst = appendNumbers(dst, c.lengths, c.n)
 		case dictionary:
-			dst = appendNumbers(dst, c.lengths, len(c.words.texts), c.n)
+			dst = appendNumbers(dst, c.lengths, c.texts, c.n)
+		case same:
+			dst = appendNumbers(dst, c.lengths, c.texts, c.like)
+		case number, moment:
+			dst = appendNumbers(dst, c.lengths, c.texts, c.n, c.bits)
+			dst = append(dst, c.form.flags())
+			dst = binary.AppendVarint(dst, c.form.origin)
+			if c.kind == moment {
+				dst = appendNumbers(dst, len(c.form.time.suffix))
+				dst = append(dst, c.form.time.suffix...)
+			}
+		case hexadecimal:
+			dst = appendNumbers(dst, len(c.fields), len(c.hex.template))
+			dst = append(dst, c.hex.template...)
 		}
 	}
 	return dst
@@ -44,15 +105,23 @@ func appendNumbers(dst []byte, numbers ...int) []byte {
 // Segments is how many segments there are.
 func (s *Splitter) Segments() int { return segmentsBefore + s.used }
 
+// Bits is the number of a segment that compressing does not make shorter.
+const Bits = 0
+
 // Segment returns a segment of what was split last. It is valid until the next is.
 func (s *Splitter) Segment(i int) []byte {
 	switch i {
-	case 0:
-		return s.front
+	case Bits:
+		return s.bits
 	case 1:
+		return s.front
+	case 2:
 		return s.lengths
 	}
 	c := &s.columns[i-segmentsBefore]
+	if c.kind == same {
+		return nil
+	}
 	return c.data[:c.n]
 }
 
@@ -69,12 +138,12 @@ func (m *Merger) Layout(b []byte, size int) (rest []byte, err error) {
 		m.columns = append(m.columns, source{})
 	}
 	m.used = n
-	m.front, m.lengths = m.head+m.tail, 0
+	m.front, m.lengths, m.bits = m.head+m.tail, 0, 0
 	total := 0
 	for i := range m.columns[:n] {
 		c := &m.columns[i]
 		flags := r.byte()
-		*c = source{kind: kind(flags &^ endsLines), ending: m.delimiter, other: newline, words: c.words[:0]}
+		*c = source{kind: kind(flags &^ endsLines), ending: m.delimiter, other: newline, words: c.words[:0], form: numberForm{time: timeForm{suffix: c.form.time.suffix}}, hex: c.hex}
 		if flags&endsLines != 0 {
 			c.ending, c.other = newline, m.delimiter
 		}
@@ -90,12 +159,33 @@ func (m *Merger) Layout(b []byte, size int) (rest []byte, err error) {
 			c.lengths, c.size = r.number(), r.number()
 		case dictionary:
 			c.lengths, c.texts, c.size = r.number(), r.number(), r.number()
+		case same:
+			c.lengths, c.texts, c.like = r.number(), r.number(), r.number()
+			if c.like >= i || m.columns[c.like].kind != dictionary {
+				return nil, ErrDamaged
+			}
+		case number, moment:
+			c.lengths, c.texts, c.size, c.bits = r.number(), r.number(), r.number(), r.number()
+			if !c.form.read(r.byte(), c.kind == moment, r.varint()) {
+				return nil, ErrDamaged
+			}
+			if c.kind == moment {
+				c.form.time.suffix = append(c.form.time.suffix[:0], r.bytes(mostSuffix)...)
+			}
+		case hexadecimal:
+			fields := r.number()
+			c.hex.set(r.bytes(mostHex))
+			if c.width = len(c.hex.template); c.hex.digits == 0 || fields > size/c.width {
+				return nil, ErrDamaged
+			}
+			c.size = fields * c.hex.packed()
 		default:
 			return nil, ErrDamaged
 		}
 		m.front += c.texts
 		m.lengths += c.lengths
-		if total += c.size; r.bad || m.front+m.lengths+total > size {
+		m.bits += c.bits
+		if total += c.size; r.bad || m.front+m.lengths+m.bits+total > size {
 			return nil, ErrDamaged
 		}
 	}
@@ -111,9 +201,11 @@ func (m *Merger) Segments() int { return segmentsBefore + m.used }
 // SegmentLength is the length of a segment, in bytes.
 func (m *Merger) SegmentLength(i int) int {
 	switch i {
-	case 0:
-		return m.front
+	case Bits:
+		return m.bits
 	case 1:
+		return m.front
+	case 2:
 		return m.lengths
 	}
 	return m.columns[i-segmentsBefore].size
@@ -144,4 +236,26 @@ func (r *reader) number() int {
 	}
 	r.b = r.b[n:]
 	return int(v)
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// bytes reads a number and so many bytes, unless they are more than most.
+func (r *reader) bytes(most int) []byte {
+	n := r.number()
+	if n > most || n > len(r.b) {
+		r.bad = true
+		return nil
+	}
+	b := r.b[:n]
+	r.b = r.b[n:]
+	return b
 }

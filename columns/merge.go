@@ -18,6 +18,7 @@ type Merger struct {
 	head, tail int
 	front      int // size of the front, in bytes
 	lengths    int // size of the lengths
+	bits       int // size of the bits
 }
 
 // source is where the fields of a column come from.
@@ -28,10 +29,15 @@ type source struct {
 	next, end      int // what is left of its segment
 	length, toward int // what is left of its lengths
 	words          []place
+	numbers        numberSource
 
 	size    int // of its segment, in bytes
 	lengths int // of its lengths
-	texts   int // of its words
+	texts   int // of its words, or other fields
+	bits    int // of the bits of its numbers
+	like    int // number of the column that has its codes
+	form    numberForm
+	hex     hexForm
 }
 
 // place is where a word of a dictionary is.
@@ -47,21 +53,22 @@ func (m *Merger) Merge(text, segments []byte) error {
 	if cap(text) < size+Slack || cap(segments) < len(segments)+Slack || !m.lay(segments, size) {
 		return ErrDamaged
 	}
-	copy(text, segments[:m.head])
+	copy(text, segments[m.bits:][:m.head])
 	rows := size - m.tail
 	if !m.merge(text[:size+Slack], segments[:len(segments)+Slack], rows) {
 		return ErrDamaged
 	}
-	copy(text[rows:], segments[m.head:][:m.tail]) // last, because the slack of the rows lies there
+	copy(text[rows:], segments[m.bits+m.head:][:m.tail]) // last, because the slack of the rows lies there
 	return nil
 }
 
 // lay finds what belongs to which column.
 func (m *Merger) lay(segments []byte, size int) bool {
-	if m.head+m.tail > size || m.front+m.lengths > len(segments) {
+	if m.head+m.tail > size || m.front+m.lengths+m.bits > len(segments) {
 		return false
 	}
-	text, length, at := m.head+m.tail, m.front, m.front+m.lengths
+	bits, text, length := 0, m.bits+m.head+m.tail, m.bits+m.front
+	at := length + m.lengths
 	for i := range m.columns[:m.used] {
 		c := &m.columns[i]
 		if c.size > len(segments)-at {
@@ -70,7 +77,16 @@ func (m *Merger) lay(segments []byte, size int) bool {
 		c.next, c.end = at, at+c.size
 		c.length, c.toward = length, length+c.lengths
 		at, length = c.end, c.toward
-		if c.kind != dictionary {
+		switch c.kind {
+		case same:
+			like := &m.columns[c.like]
+			c.next, c.end = like.next, like.end
+		case number, moment:
+			c.numbers = numberSource{bit: 8 * bits, limit: 8 * (bits + c.bits), text: text, texts: text + c.texts, last: c.form.origin, clock: clock{form: &c.form.time}}
+			bits += c.bits
+			text += c.texts
+		}
+		if c.kind != dictionary && c.kind != same {
 			continue
 		}
 		for limit := text + c.texts; text < limit || c.length < c.toward; {
@@ -130,6 +146,17 @@ func (m *Merger) merge(text, segments []byte, rows int) bool {
 				}
 			}
 			c.next += n
+		case number, moment:
+			var ok bool
+			if from, n, ending, ok = c.number(text, segments, at); !ok {
+				return false
+			}
+		case hexadecimal:
+			if c.next += c.hex.packed(); c.next > c.end || n >= rows-at {
+				return false
+			}
+			c.hex.put(text[at:], segments[from:])
+			from = -1
 		default:
 			if from >= c.end || int(segments[from]) >= len(c.words) {
 				return false
@@ -142,7 +169,9 @@ func (m *Merger) merge(text, segments []byte, rows int) bool {
 			return false
 		}
 		// Most fields are short. To copy sixteen bytes takes less than to copy as many as there are.
-		if n <= 32 {
+		if from < 0 {
+			// It is there already.
+		} else if n <= 32 {
 			*(*[16]byte)(text[at:]) = *(*[16]byte)(segments[from:])
 			if n > 16 {
 				*(*[16]byte)(text[at+16:]) = *(*[16]byte)(segments[from+16:])
@@ -160,9 +189,67 @@ func (m *Merger) merge(text, segments []byte, rows int) bool {
 		}
 	}
 	for i := range columns {
-		if c := &columns[i]; c.next != c.end || c.length != c.toward {
+		if c := &columns[i]; c.next != c.end || c.length != c.toward || !c.numbers.used() {
 			return false
 		}
 	}
 	return at == rows
+}
+
+// numberSource is where the numbers of a column come from.
+type numberSource struct {
+	bit, limit  int // what is left of its bits
+	text, texts int // what is left of its other fields
+	last        int64
+	clock       clock
+}
+
+// used reports whether nothing is left.
+func (x *numberSource) used() bool {
+	return x.limit-x.bit < 8 && x.text == x.texts
+}
+
+// number writes the next field of a column of numbers to text[at:]. from is negative, unless it is none: then it is where the field is to be copied
+// from.
+func (c *source) number(text, segments []byte, at int) (from, n int, ending byte, ok bool) {
+	if c.next >= c.end {
+		return 0, 0, 0, false
+	}
+	x := &c.numbers
+	token := int(segments[c.next])
+	c.next++
+	u := uint64(token)
+	if token >= direct {
+		if token >= tokens {
+			return c.odd(token, segments)
+		}
+		rest := restOf(token)
+		if rest > x.limit-x.bit {
+			return 0, 0, 0, false
+		}
+		stream := binary.LittleEndian.Uint64(segments[x.bit>>3:]) >> (x.bit & 7)
+		u = uint64(token&3|4)<<rest | stream&(1<<rest-1)
+		x.bit += rest
+	}
+	v := int64(u) + x.last
+	if c.form.differences {
+		v = unzigzag(u) + x.last
+		x.last = v
+	}
+	if v <= least || v >= most {
+		return 0, 0, 0, false
+	}
+	if c.kind == moment {
+		n, ok = x.clock.put((*[mostTime]byte)(text[at:]), v)
+		return -1, n, c.ending, ok
+	}
+	return -1, putDecimal((*[mostLetters]byte)(text[at:]), v, c.form.scale), c.ending, true
+}
+
+// odd finds a field that is no number.
+func (c *source) odd(token int, segments []byte) (from, n int, ending byte, ok bool) {
+	n, ending, ok = c.take(segments)
+	from = c.numbers.text
+	c.numbers.text += n
+	return from, n, ending, ok && token == exception && c.numbers.text <= c.numbers.texts
 }

@@ -3,7 +3,6 @@ package columns
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
 )
 
 // Splitter splits texts. It is not safe for concurrent use. Its memory is used again and again, and a text that is like
@@ -13,10 +12,17 @@ type Splitter struct {
 	used       int
 	delimiter  byte
 	head, tail int
-	front      []byte // head, tail, dictionaries
+	front      []byte // head, tail, dictionaries, fields of columns of numbers that are none
 	lengths    []byte
+	bits       []byte // of numbers
 	trial      *words
 	codes      []byte
+	numbers    numbers
+	hexes      hexes
+
+	// Measure, which is asked now and then, returns how many bytes a segment takes at last: numbers and digits are kept as
+	// fields if that takes less. Without it they are always kept as such.
+	Measure func(segment []byte) int
 }
 
 // field is the length of a field, doubled, and one more if a newline ends it. There may be as many fields as a chunk has bytes.
@@ -42,6 +48,13 @@ type column struct {
 	newlines field // 1 if that is what ends its fields, or most
 	words    *words
 	lengths  int // bytes of its lengths
+	texts    int // bytes that it has in the front
+	bits     int // bytes of the bits of its numbers
+	form     numberForm
+	hex      hexForm
+	like     int // number of the column that has the same codes
+
+	asNumbers, asHex verdict
 }
 
 // columnRoom is the memory that a column begins with, in bytes.
@@ -53,7 +66,7 @@ func (s *Splitter) Split(text []byte, delimiter byte) (ok bool) {
 	for i := range s.columns[:s.used] {
 		c := &s.columns[i]
 		// What had few different fields will have them again.
-		*c = column{data: c.data, fields: c.fields[:0], words: c.words, coded: c.kind == dictionary}
+		*c = column{data: c.data, fields: c.fields[:0], words: c.words, coded: c.kind == dictionary || c.kind == same, hex: c.hex, asNumbers: c.asNumbers, asHex: c.asHex}
 		if c.coded {
 			c.words.reset()
 		}
@@ -66,14 +79,14 @@ func (s *Splitter) Split(text []byte, delimiter byte) (ok bool) {
 	rows := text[s.head : bytes.LastIndexByte(text, newline)+1]
 	s.tail = len(text) - s.head - len(rows)
 	s.front = append(append(s.front[:0], text[:s.head]...), text[len(text)-s.tail:]...)
-	s.lengths = s.lengths[:0]
+	s.lengths, s.bits = s.lengths[:0], s.bits[:0]
 	s.split(rows)
 	total := 0
 	for i := range s.columns[:s.used] {
-		s.keep(&s.columns[i])
-		total += s.columns[i].n
+		s.keep(i)
+		total += len(s.Segment(i + segmentsBefore))
 	}
-	return len(s.front)+len(s.lengths)+total <= len(text)
+	return len(s.front)+len(s.lengths)+len(s.bits)+total <= len(text)
 }
 
 // split gives the fields to their columns. rows is empty or ends with a newline.
@@ -152,64 +165,6 @@ func (s *Splitter) spell(c *column) {
 	for _, code := range s.codes {
 		c.appendField(c.words.text(code))
 	}
-}
-
-// keep finds out how a column is kept best, and changes it into that.
-func (s *Splitter) keep(c *column) {
-	lengths := len(s.lengths)
-	if (c.coded || s.lookUp(c)) && c.words.saves(c.data[:c.n]) {
-		c.kind, c.newlines = dictionary, c.words.list[0].field&1
-		for i := range c.words.list {
-			w := &c.words.list[i]
-			s.front = append(s.front, c.words.texts[w.at:][:w.field.length()]...)
-			s.appendLength(w.field, c.newlines)
-		}
-	} else {
-		if c.coded {
-			s.spell(c)
-		}
-		first := c.fields[0]
-		c.kind, c.newlines = fixed, first&1
-		if slices.ContainsFunc(c.fields, func(f field) bool { return f != first }) {
-			c.kind = varying
-			for _, f := range c.fields {
-				s.appendLength(f, c.newlines)
-			}
-		}
-	}
-	c.lengths = len(s.lengths) - lengths
-}
-
-func (s *Splitter) appendLength(f, newlines field) {
-	if f&1 == newlines && f < escape<<1 {
-		s.lengths = append(s.lengths, byte(f>>1))
-		return
-	}
-	s.lengths = append(s.lengths, escape)
-	s.lengths = binary.AppendUvarint(s.lengths, uint64(f^newlines))
-}
-
-// lookUp makes a column of few different fields one of codes. It reports whether there are few.
-func (s *Splitter) lookUp(c *column) bool {
-	if s.trial == nil {
-		s.trial = new(words)
-	}
-	s.trial.reset()
-	s.codes = s.codes[:0]
-	at := 0
-	for i, f := range c.fields {
-		code, ok := s.trial.code(c.data[at:at+f.length()], f, i)
-		if !ok {
-			return false
-		}
-		s.codes = append(s.codes, code)
-		at += f.length()
-	}
-	c.n, c.coded = 0, true
-	c.append(s.codes)
-	c.fields = c.fields[:0]
-	c.words, s.trial = s.trial, c.words
-	return true
 }
 
 func (c *column) appendField(text []byte, f field) {

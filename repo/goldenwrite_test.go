@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,6 +50,27 @@ func tableText(t testing.TB, n int) []byte {
 	return text.Bytes()[:n]
 }
 
+// goldenTable is a table with columns of all kinds, some fields of which are of another.
+func goldenTable(n int) []byte {
+	var out bytes.Buffer
+	days := time.Date(1999, 12, 25, 0, 0, 0, 0, time.UTC)
+	at := days
+	random := rand.New(rand.NewPCG(7, 7))
+	for i := 0; out.Len() < n; i++ {
+		at = at.Add(time.Duration(random.IntN(90_000_000)) * time.Microsecond)
+		amount := fmt.Sprintf("%.3f", float64(random.IntN(2_000_000)-1_000_000)/1000)
+		due := at.Add(time.Duration(random.IntN(500)) * time.Hour).Format("2006-01-02 15:04:05-03:30")
+		if i%9 == 0 {
+			amount, due = "", "\\N"
+		}
+		team := random.IntN(20)
+		fmt.Fprintf(&out, "%d\t%s\t%s\t%s\t%s\t%s\tteam %d\t%d\t%d\t%08x-%04x\t%c%c%c\n", 1<<40+7*i, days.AddDate(0, 0, i*i%30_000).Format(time.DateOnly),
+			strings.TrimRight(at.Format("2006-01-02 15:04:05.000000"), "0")+"+00", at.Format("2006-01-02 15:04:05.000"), due, amount, team, team, random.IntN(1<<20), random.Uint32(), random.IntN(1<<16),
+			'A'+random.IntN(26), 'A'+random.IntN(26), 'A'+random.IntN(26))
+	}
+	return out.Bytes()
+}
+
 // rotateGolden leaves a key that opens both epochs, a password that does, and a key
 // that opens the first only.
 func rotateGolden(t *testing.T, r *Repo) {
@@ -79,7 +103,7 @@ func writeGolden(t *testing.T, variant string) {
 	origin := manifest.Origin{Host: "seg1.example", Path: "/data/primary/gpseg0/backups", Time: time.Unix(1795000000, 0).UTC()}
 	long := goldenText(3, 300<<10)
 	if variant == "columns" { // which take less room
-		long = tableText(t, 400<<10)
+		long = append(tableText(t, 250<<10), goldenTable(250<<10)...)
 	}
 	small := randomText(4, 8<<10)
 	var file goldenFile

@@ -33,7 +33,8 @@ type specReader struct {
 	epochs  map[uint16][]byte
 	zstd    *zstd.Decoder
 
-	byColumns int // chunks stored so
+	byColumns int           // chunks stored so
+	kinds     map[byte]bool // of columns
 }
 
 func (r *specReader) must(err error) {
@@ -353,7 +354,7 @@ func (r *specReader) stream(key string) []byte {
 
 func TestSpecification(t *testing.T) {
 	for _, variant := range []string{"plain", "keyfile", "password", "rotated", "columns"} {
-		r := &specReader{t: t, dir: filepath.Join("testdata/golden/v1", variant)}
+		r := &specReader{t: t, dir: filepath.Join("testdata/golden/v1", variant), kinds: make(map[byte]bool)}
 		var err error
 		r.zstd, err = zstd.NewReader(nil)
 		r.must(err)
@@ -383,6 +384,9 @@ func TestSpecification(t *testing.T) {
 		}
 		r.otherObjects()
 		r.assert(r.byColumns > 0 == (variant == "columns"), "chunks by columns")
+		for kind := range byte(7) {
+			r.assert(r.kinds[kind] == (variant == "columns"), fmt.Sprintf("a column of kind %d", kind))
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // frame, or, if it is as long as its segments are, those.
 const (
 	partLength = 4        // bytes that say how long a part is
-	leastPart  = 2 << 10  // bytes of segments; fewer do not pay for a table of codes
+	leastPart  = 1 << 10  // bytes of segments; fewer do not pay for a table of codes
 	leastTable = 16 << 10 // bytes of a chunk; what is shorter is not split
 	trialEvery = 32       // chunks
 )
@@ -87,7 +87,8 @@ func (w *worker) encodeColumns(dst, raw []byte, delimiter byte) (out []byte, ok 
 	dst = s.AppendLayout(dst)
 	for i := 0; i < s.Segments(); {
 		part, n := s.Segment(i), 1
-		if len(part) < leastPart {
+		bits := i == columns.Bits && len(part) > 0 // nothing makes them shorter
+		if len(part) < leastPart && !bits {
 			w.joined = append(w.joined[:0], part...)
 			for ; i+n < s.Segments() && len(w.joined) < leastPart; n++ {
 				w.joined = append(w.joined, s.Segment(i+n)...)
@@ -99,7 +100,9 @@ func (w *worker) encodeColumns(dst, raw []byte, delimiter byte) (out []byte, ok 
 		at := len(dst)
 		dst = append(dst, make([]byte, partLength)...)
 		body := len(dst)
-		if dst = w.zstd.EncodeAll(part, dst); !worthwhile(len(dst)-body, len(part)) {
+		if bits {
+			dst = append(dst, part...)
+		} else if dst = w.zstd.EncodeAll(part, dst); !worthwhile(len(dst)-body, len(part)) {
 			dst = append(dst[:body], part...)
 		}
 		binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-body))

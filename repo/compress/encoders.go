@@ -25,6 +25,15 @@ type worker struct {
 	other    []byte // what a chunk becomes in the other way
 }
 
+func newWorker(e *zstd.Encoder) *worker {
+	w := &worker{zstd: e}
+	w.splitter.Measure = func(segment []byte) int {
+		w.other = e.EncodeAll(segment, w.other[:0])
+		return min(len(w.other), len(segment))
+	}
+	return w
+}
+
 func newEncoders(n int, level zstd.EncoderLevel, window int) (*encoders, error) {
 	p := &encoders{
 		options: []zstd.EOption{
@@ -39,7 +48,7 @@ func newEncoders(n int, level zstd.EncoderLevel, window int) (*encoders, error) 
 	if err != nil {
 		return nil, fmt.Errorf("make zstd encoder: %w", err)
 	}
-	p.idle <- &worker{zstd: first}
+	p.idle <- newWorker(first)
 	for range n - 1 {
 		p.unmade <- struct{}{}
 	}
@@ -63,7 +72,7 @@ func (p *encoders) take() *worker {
 	if err != nil {
 		panic("zstd takes its options once and not again: " + err.Error())
 	}
-	return &worker{zstd: e}
+	return newWorker(e)
 }
 
 func (p *encoders) giveBack(e *worker) { p.idle <- e }
