@@ -79,7 +79,7 @@ func TestPaths(t *testing.T) {
 	if _, err := table.WriteTo(&day2); err != nil {
 		t.Fatal(err)
 	}
-	paths, err := Paths(context.Background(), t.TempDir(), day1.Bytes(), day2.Bytes(), 50*time.Millisecond, "")
+	paths, err := Paths(context.Background(), t.TempDir(), day1.Bytes(), day2.Bytes(), 500*time.Millisecond, "") // fewer samples could miss a part
 	if err != nil {
 		t.Fatal(err)
 	}
