@@ -55,6 +55,9 @@ type broken struct {
 	collectTombstoneGoesEarly bool // a tombstone goes with its manifests
 	collectManifestsLast      bool // packs go before the manifests of deleted roots
 
+	// No rule, but a fault: what is encoded by columns does not decode to what it was.
+	encodeColumns bool
+
 	// Merging fragments.
 	mergePacksFirst    bool // packs are listed before the inputs are read
 	mergeDropCondemned bool // entries of condemned packs that are still there are dropped

@@ -119,9 +119,8 @@ func (v *chunkMover) whole(ctx context.Context, t *manifest.Table, p *movePiece)
 	}
 	from.buffers.put(p.payload)
 	p.entry = v.entry(p.chunk, content)
-	p.payload, p.entry.Encoding = to.enc.EncodeChunk(from.buffers.get(len(content)), content)
-	p.sum = pack.Sum(p.payload)
-	return to.verifyPayload(p.payload, p.entry.Encoding, content)
+	p.payload, p.entry.Encoding, p.sum, err = to.encodeChunk(from.buffers.get(len(content)), content)
+	return err
 }
 
 // moved returns a table with the present locations of those of the pieces, all of the

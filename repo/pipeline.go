@@ -11,7 +11,6 @@ import (
 	"github.com/gpdedup/gpdedup/chunking"
 	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/manifest"
-	"github.com/gpdedup/gpdedup/repo/pack"
 )
 
 const (
@@ -219,11 +218,7 @@ func (p *pipeline) process(j *job, d *deltaWorker) {
 		return
 	}
 	r := p.w.r
-	e.payload, e.encoding = r.enc.EncodeChunk(r.buffers.get(len(j.Data)), j.Data)
-	// The checksum is taken before the payload is proved to decode, and checked
-	// when it is sealed: from here on no flipped bit goes unnoticed.
-	e.sum = pack.Sum(e.payload)
-	e.err = r.verifyPayload(e.payload, e.encoding, j.Data)
+	e.payload, e.encoding, e.sum, e.err = r.encodeChunk(r.buffers.get(len(j.Data)), j.Data)
 }
 
 // pack takes the jobs in the stream's order and returns the stream's manifest.

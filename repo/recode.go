@@ -58,11 +58,11 @@ func (x *copier) encode(ctx context.Context, k *catalog.Copy) recoded {
 		return recoded{err: err}
 	}
 	defer r.buffers.put(content)
-	payload, encoding := r.enc.EncodeChunk(nil, content)
-	entry.Encoding, entry.Depth, entry.Base = encoding, 0, digest.ID{}
-	if err := r.verifyPayload(payload, encoding, content); err != nil {
+	payload, encoding, _, err := r.encodeChunk(nil, content)
+	if err != nil {
 		return recoded{err: err}
 	}
+	entry.Encoding, entry.Depth, entry.Base = encoding, 0, digest.ID{}
 	if depth := x.plan.DepthOf(k.Base); k.Delta && depth < int(k.Depth) {
 		base, baseContent, err := x.content(ctx, k.Base)
 		if err != nil {

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/chunking"
-	"github.com/gpdedup/gpdedup/index"
-	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/seal"
 	"github.com/gpdedup/gpdedup/storage"
@@ -115,12 +113,12 @@ func (w *writer) inline(data []byte) (*manifest.Manifest, bool, error) {
 	for chunk := range w.r.cuts().Split(data) {
 		id := namer.Sum(chunk)
 		at := len(m.Inline)
-		var encoding index.Encoding
-		m.Inline, encoding = w.r.enc.EncodeChunk(m.Inline, chunk)
-		raw := uint32(len(chunk))
-		if err := w.r.verifyPayload(m.Inline[at:], encoding, chunk); err != nil {
+		out, encoding, _, err := w.r.encodeChunk(m.Inline, chunk)
+		if err != nil {
 			return nil, false, err
 		}
+		m.Inline = out
+		raw := uint32(len(chunk))
 		if len(m.Inline) > w.r.opts.Limits.Inline {
 			return nil, false, nil
 		}
@@ -143,21 +141,6 @@ func (w *writer) inline(data []byte) (*manifest.Manifest, bool, error) {
 func (r *Repo) cuts() chunking.Params {
 	c := r.config.Chunks
 	return chunking.Params{Polynomial: r.keys.Polynomial(), Min: c.Min, Max: c.Max, Bits: c.Bits}
-}
-
-// verifyPayload checks that what was encoded decodes to the same bytes.
-func (r *Repo) verifyPayload(payload []byte, encoding index.Encoding, raw []byte) error {
-	if encoding == index.Raw {
-		return nil // a copy
-	}
-	scratch := r.buffers.get(len(raw) + compress.Slack)
-	defer r.buffers.put(scratch)
-	out, err := r.dec.Decode(scratch[:0], payload, encoding, len(raw))
-	if err != nil || !bytes.Equal(out, raw) {
-		return fmt.Errorf("compress chunk: what was compressed does not decode to the same bytes: " +
-			"this machine's memory or processor is not to be trusted")
-	}
-	return nil
 }
 
 // publish puts the manifest, which makes the stream visible, and then looks
