@@ -25,9 +25,9 @@ type CacheOptions struct {
 	// 64 GiB at most. While one is built, the temporary files come on top, up to twice as
 	// much. Beyond the limit the oldest fragments are left out.
 	SizeLimit int64
-	// FeatureEntries is of how many entries, those of the newest fragments, the
-	// generations keep similarity features; 0 means 4 Mi, negative none. Each takes
-	// about 120 bytes. Older ones go as generations are merged.
+	// FeatureEntries is of how many entries that have similarity features, those of the
+	// newest fragments, the generations keep them; 0 means 4 Mi, negative none. Each
+	// takes about 120 bytes. Older ones go as generations are merged.
 	FeatureEntries int
 	// MaxGenerations is how many files a View has to look into; 0 means 4.
 	MaxGenerations int

@@ -50,6 +50,6 @@
 //	features    high bits of a super-feature, u32 big-endian -> its group: rows of
 //	            super-feature u64, chunk 16, CRC u32
 //	filter      segment u32 big-endian -> blocks that say which super-features there may be
-//	fragments   fragment id -> ordinal u32, entries u32, flags u8, CRC u32
+//	fragments   fragment id -> ordinal u32, entries u32, with features u32, flags u8, CRC u32
 //	meta        "version" -> u32; "complete" -> salt, counts, CRC: the last row written
 package index

@@ -21,7 +21,7 @@ import (
 
 // generationVersion is what this program writes and reads. Another one is not an
 // error: the cache is rebuilt.
-const generationVersion = 3
+const generationVersion = 4
 
 // errVersion: the generation is sound, but another gpdedup's. Readers pass over it
 // and the next builder replaces it.
@@ -252,6 +252,7 @@ type fragmentEntry struct {
 	id      digest.ID
 	ordinal uint32
 	entries uint32
+	similar uint32 // entries with features
 	leftOut bool
 }
 
@@ -277,7 +278,8 @@ func (g *generation) eachFragment(fn func(fragmentEntry)) (err error) {
 		e := fragmentEntry{
 			ordinal: binary.LittleEndian.Uint32(row),
 			entries: binary.LittleEndian.Uint32(row[4:]),
-			leftOut: row[8]&flagLeftOut != 0,
+			similar: binary.LittleEndian.Uint32(row[8:]),
+			leftOut: row[12]&flagLeftOut != 0,
 		}
 		copy(e.id[:], key)
 		if e.ordinal >= g.span {

@@ -126,7 +126,7 @@ func checkPacks(first uint32, packs []Pack) error {
 // The rows of the two small buckets, without their checksums.
 const (
 	packRow     = digest.Size + 4
-	fragmentRow = 4 + 4 + 1
+	fragmentRow = 4 + 4 + 4 + 1
 )
 
 // flagLeftOut marks a fragment whose entries the generation does not hold because

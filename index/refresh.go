@@ -84,7 +84,8 @@ type build struct {
 type fragmentState struct {
 	kind    uint8
 	entries uint32
-	bytes   int64 // that it takes, or would take, in a generation
+	similar uint32 // entries with features
+	bytes   int64  // that it takes, or would take, in a generation
 }
 
 const (
@@ -107,6 +108,7 @@ type input struct {
 type inputRow struct {
 	at      int
 	entries uint32
+	similar uint32
 	leftOut bool
 }
 
@@ -199,7 +201,7 @@ func (b *build) inspect(in *input) error {
 			return
 		}
 		in.at[f.ordinal] = int32(at) + 1
-		in.rows = append(in.rows, inputRow{at, f.entries, f.leftOut})
+		in.rows = append(in.rows, inputRow{at, f.entries, f.similar, f.leftOut})
 		if !f.leftOut {
 			in.live += uint64(f.entries)
 		}
@@ -218,7 +220,7 @@ func (b *build) cover(in *input) bool {
 			*s = fragmentState{kind: leftOut, entries: row.entries, bytes: s.bytes}
 			useful = true
 		case !row.leftOut && s.kind != covered:
-			*s = fragmentState{covered, row.entries, int64(perEntry * float64(row.entries))}
+			*s = fragmentState{covered, row.entries, row.similar, int64(perEntry * float64(row.entries))}
 			useful = true
 		}
 	}
@@ -250,7 +252,8 @@ func (b *build) newestFirst() []int {
 
 // estimate guesses how many bytes fragments will take here. An entry takes 66 in a
 // fragment and 75 here, a delta 99 and 107; with its features, which only the newest
-// keep, an entry takes 195.
+// keep, an entry takes 195. Which entries have some shows when they are loaded; here all
+// of the newest do, which is too much rather than too little.
 func (b *build) estimate() {
 	var entries int64
 	for _, at := range b.newestFirst() {
@@ -317,6 +320,11 @@ func (b *build) load(ctx context.Context, load Loader) error {
 	skipped, err := b.l.load(ctx, positions, load, first, func(at int, packs []Pack) error {
 		for i := range packs {
 			b.state[at].entries += uint32(len(packs[i].Entries))
+			for j := range packs[i].Entries {
+				if packs[i].Entries[j].Flags&FlagFeatures != 0 {
+					b.state[at].similar++
+				}
+			}
 			b.packs = append(b.packs, packs[i].ID[:]...)
 			if err := b.runs.add(&packs[i], first, b.rank[at]); err != nil {
 				return err

@@ -62,16 +62,17 @@ func (b *build) fill(ctx context.Context, w *writer) (err error) {
 		}
 		gens = append(gens, src)
 	}
-	counts := make([]uint32, len(b.l)) // by rank
+	counts := make([]counted, len(b.l)) // by rank
 	b.supers = superRuns{dir: b.c.dir, limit: b.c.batch / 2, salt: w.sum.salt}
 	features := b.featuresFrom()
 	err = merge(append(gens, b.runs.sources()...), b.runs.rank, func(rec record) error {
 		rank := b.runs.rank[rec.pack()]
-		counts[rank]++
+		counts[rank].entries++
 		if rank < features {
 			rec = rec.dropFeatures()
 		}
 		if f, ok := rec.features(); ok {
+			counts[rank].similar++
 			if err := b.supers.add(rec, f, rank); err != nil {
 				return err
 			}
@@ -106,15 +107,19 @@ func (b *build) fill(ctx context.Context, w *writer) (err error) {
 	return nil
 }
 
+// counted is what a generation has of a fragment.
+type counted struct{ entries, similar uint32 }
+
 // featuresFrom returns the lowest rank whose entries keep their features: those of
 // the newest fragments, of all generations together, as far as FeatureEntries goes.
+// Entries without features do not count: the days after a table's first have few.
 // Whole fragments, because a backup that was half remembered would look like one
 // that changed by half.
 func (b *build) featuresFrom() uint32 {
 	byRank := make([]uint32, len(b.l))
 	for at, rank := range b.rank {
 		if kind := b.state[at].kind; kind == covered || kind == loaded {
-			byRank[rank] = b.state[at].entries
+			byRank[rank] = b.state[at].similar
 		}
 	}
 	left := int64(b.c.opts.FeatureEntries)
@@ -157,7 +162,7 @@ func (b *build) blame(g *generation, err error) error {
 
 // writeFragments says what the new generation covers: what was loaded, what the
 // merged ones covered, and what the size limit keeps out.
-func (b *build) writeFragments(w *writer, counts []uint32) error {
+func (b *build) writeFragments(w *writer, counts []counted) error {
 	here := make([]bool, len(b.l))
 	for _, in := range b.inputs {
 		for _, row := range in.rows {
@@ -165,15 +170,15 @@ func (b *build) writeFragments(w *writer, counts []uint32) error {
 		}
 	}
 	for at := range b.l { // by id
-		f := fragmentEntry{id: b.l[at].ID, ordinal: b.rank[at], entries: b.state[at].entries}
+		f := fragmentEntry{id: b.l[at].ID, ordinal: b.rank[at], entries: b.state[at].entries, similar: b.state[at].similar}
 		switch b.state[at].kind {
 		case covered:
-			f.entries = counts[f.ordinal]
+			f.entries, f.similar = counts[f.ordinal].entries, counts[f.ordinal].similar
 			if !here[at] {
 				continue
 			}
 		case loaded:
-			f.entries = counts[f.ordinal]
+			f.entries, f.similar = counts[f.ordinal].entries, counts[f.ordinal].similar
 		case leftOut:
 			if f.leftOut = true; !here[at] {
 				continue

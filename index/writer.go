@@ -139,6 +139,7 @@ func (w *writer) addFragment(f fragmentEntry) error {
 	var buf [fragmentRow + checksumLen]byte
 	value := binary.LittleEndian.AppendUint32(buf[:0], f.ordinal)
 	value = binary.LittleEndian.AppendUint32(value, f.entries)
+	value = binary.LittleEndian.AppendUint32(value, f.similar)
 	flags := byte(0)
 	if f.leftOut {
 		flags |= flagLeftOut
