@@ -111,12 +111,15 @@ type relocation struct {
 	done    map[digest.ID]int // chunks that were copied: how deep they lie now
 	builder *pack.Builder
 	written []index.Pack
+
+	features map[digest.ID]map[digest.ID][3]uint64 // of the chunks in packs that were asked for them
 }
 
 func (r *Repo) relocate(ctx context.Context, gc *gcState, m *manifest.Manifest, bad map[digest.ID]bool) error {
 	l := &relocation{
 		r: r, gc: gc, bad: bad, fetcher: r.newFetcher(),
 		safe: make(map[safeKey]bool), present: make(map[digest.ID]bool), done: make(map[digest.ID]int),
+		features: make(map[digest.ID]map[digest.ID][3]uint64),
 	}
 	defer l.fetcher.close()
 	// First which chunks, with their bases, are concerned; then where the index
@@ -261,8 +264,39 @@ func (l *relocation) copyOut(ctx context.Context, ref manifest.PackRef, c *manif
 	if c.Base != 0 {
 		entry.Base = t.Bases[c.Base-1].ID
 	}
+	if entry.Flags&index.FlagFeatures != 0 {
+		if features, ok := l.featuresIn(ctx, ref.ID)[c.ID]; ok {
+			entry.Features = features
+		} else {
+			entry.Flags &^= index.FlagFeatures
+		}
+	}
 	_, err = l.builder.Add(entry, payload, pack.Sum(payload))
 	return err
+}
+
+// featuresIn returns the similarity features that a pack has of its chunks: manifests only
+// say that there are some. Without, a chunk is no base for others, nothing worse.
+func (l *relocation) featuresIn(ctx context.Context, id digest.ID) map[digest.ID][3]uint64 {
+	if known, asked := l.features[id]; asked {
+		return known
+	}
+	features := make(map[digest.ID][3]uint64)
+	l.features[id] = features
+	info, err := l.r.st.Stat(ctx, packKey(id))
+	if err != nil {
+		return features
+	}
+	dir, err := l.r.directoryOf(ctx, id, info.Size)
+	if err != nil {
+		return features
+	}
+	for i := range dir.Entries {
+		if e := &dir.Entries[i]; e.Flags&index.FlagFeatures != 0 {
+			features[e.ID] = e.Features
+		}
+	}
+	return features
 }
 
 // payload reads a chunk as it is encoded.

@@ -212,7 +212,10 @@ func (x *repairer) hintsOf(t *manifest.Table, unknown map[digest.ID]int) {
 			if _, known := d.at[key]; known {
 				continue
 			}
-			e := index.Entry{ID: row.ID, Stored: row.Stored, Raw: row.Raw, Encoding: row.Encoding, Flags: row.Flags, Depth: row.Depth}
+			// Features went with the footer. An entry that claims to have some would be taken at its
+			// word by the next delta against it, which would go without.
+			flags := row.Flags &^ index.FlagFeatures
+			e := index.Entry{ID: row.ID, Stored: row.Stored, Raw: row.Raw, Encoding: row.Encoding, Flags: flags, Depth: row.Depth}
 			if row.Base != 0 {
 				e.Base = t.Bases[row.Base-1].ID
 			}
@@ -220,7 +223,7 @@ func (x *repairer) hintsOf(t *manifest.Table, unknown map[digest.ID]int) {
 			d.entries = append(d.entries, e)
 			d.locations = append(d.locations, index.Location{
 				Pack: pack, Offset: row.Offset, Stored: row.Stored, Raw: row.Raw, Ordinal: row.Ordinal,
-				Encoding: row.Encoding, Flags: row.Flags, Depth: row.Depth, Base: e.Base,
+				Encoding: row.Encoding, Flags: flags, Depth: row.Depth, Base: e.Base,
 			})
 		}
 	}
