@@ -41,6 +41,13 @@ func (c *baseCache) get(id digest.ID) *baseContent {
 	return b
 }
 
+// has reports whether get would return the base now.
+func (c *baseCache) has(id digest.ID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byID[id] != nil
+}
+
 // put adds a base, whose buffer is the cache's from then on.
 func (c *baseCache) put(id digest.ID, content []byte) {
 	c.mu.Lock()

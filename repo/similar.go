@@ -9,6 +9,7 @@ import (
 	"github.com/gpdedup/gpdedup/chunking"
 	"github.com/gpdedup/gpdedup/delta"
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/index"
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/repo/manifest"
 	"github.com/gpdedup/gpdedup/repo/pack"
@@ -150,7 +151,7 @@ func (s *similar) inPrevious(offset int64, length int) (*candidate, int64) {
 	}
 	c := &candidate{table: t, chunk: &t.Rows[row]}
 	if !s.finder.usableRow(t, c.chunk) {
-		return nil, -1
+		return s.moved(t.Rows[row:min(len(t.Rows), row+readAhead)]), begin
 	}
 	for i := row + 1; i < min(len(t.Rows), row+readAhead) && t.Rows[i].Pack == c.chunk.Pack; i++ {
 		if t.Rows[i].Depth < s.w.r.config.DeltaDepth {
@@ -177,6 +178,34 @@ func (s *similar) inIndex(features [3]uint64) *candidate {
 	b := newTableBuilder(s.w.packs)
 	b.add(&p)
 	return s.shallow(&candidate{table: &b.table, chunk: &b.table.Rows[0]})
+}
+
+// moved returns the first of the chunks as it lies now: a collector has moved it, or one of
+// its bases, since the manifest was written.
+func (s *similar) moved(rows []manifest.Chunk) *candidate {
+	p, ok := s.finder.findInIndex(rows[0].ID, index.MaxDepth)
+	if !ok {
+		return nil
+	}
+	b := newTableBuilder(s.w.packs)
+	b.add(&p)
+	if s.bases.has(p.id) {
+		rows = rows[:1]
+	}
+	for i := range rows[1:] {
+		next, ok := s.finder.findInIndex(rows[1+i].ID, index.MaxDepth)
+		if !ok || next.slot != p.slot {
+			break
+		}
+		if next.depth < s.w.r.config.DeltaDepth {
+			b.add(&next)
+		}
+	}
+	c := &candidate{table: &b.table, chunk: &b.table.Rows[0]}
+	for i := range b.table.Rows[1:] {
+		c.ahead = append(c.ahead, &b.table.Rows[1+i])
+	}
+	return s.shallow(c)
 }
 
 // shallow returns the candidate, or, if it is as deep as a base may be, the root of
