@@ -112,6 +112,13 @@ func (f *Featurer) Features(data []byte) (sf [superFeatures]uint64, ok bool) {
 	return sf, true
 }
 
+// Resemblance estimates which part of all windows of two chunks, of so many bytes, both have:
+// the part J above. They have so many bytes in common, in so many stretches.
+func Resemblance(a, b, common, stretches int) float64 {
+	both := max(0, min(common-stretches*(window-1), a, b))
+	return float64(both) / float64(max(a+b-both, 1))
+}
+
 // sampler is what one call of Features works in.
 type sampler struct {
 	samples [sampleBatch]uint64

@@ -197,3 +197,39 @@ func TestFeaturesConcurrentlyWithoutAllocation(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestResemblance: what is estimated from lengths is the part of all windows that both have.
+func TestResemblance(t *testing.T) {
+	windows := func(data []byte) map[string]bool {
+		seen := make(map[string]bool)
+		for i := range len(data) - window + 1 {
+			seen[string(data[i:i+window])] = true
+		}
+		return seen
+	}
+	const cut, came, changes = 5000, 3000, 40
+	a := random(9, 50_000)
+	b := append(bytes.Clone(a[cut:]), random(10, came)...)
+	common := len(a) - cut - changes
+	for i := range changes {
+		b[500+1000*i] ^= 1
+	}
+	in, both := windows(a), 0
+	all := len(in)
+	for w := range windows(b) {
+		if in[w] {
+			both++
+		} else {
+			all++
+		}
+	}
+	want := float64(both) / float64(all)
+	if got := Resemblance(len(a), len(b), common, changes+1); got < want-0.005 || got > want+0.005 {
+		t.Errorf("%.4f, and it is %.4f", got, want)
+	}
+	for _, c := range [][4]int{{0, 0, 0, 0}, {100, 100, 100, 50}, {100, 50, 1000, 1}} {
+		if got := Resemblance(c[0], c[1], c[2], c[3]); got < 0 || got > 1 {
+			t.Errorf("%v: %f", c, got)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package delta
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -57,6 +58,12 @@ func TestRoundTrip(t *testing.T) {
 			d, ok := e.Encode([]byte("dst"), base, target, 1<<30)
 			if !ok {
 				t.Fatal("gave up below the limit")
+			}
+			count, n := binary.Uvarint(d[4:])
+			length, m := binary.Uvarint(d[4+n:])
+			literals := len(d) - 4 - n - m - int(length)
+			if copied, copies := e.Copied(); copied != len(target)-literals || copies > int(count) || copies < int(count)-1 {
+				t.Fatalf("%d bytes in %d copies; %d instructions and %d literals of %d bytes", copied, copies, count, literals, len(target))
 			}
 			out, err := Decode([]byte("out"), base, d[3:], len(target))
 			if err != nil || !bytes.Equal(out[3:], target) {

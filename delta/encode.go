@@ -36,11 +36,16 @@ type Encoder struct {
 	literals []byte
 	longest  int // copy of the last delta
 	moved    int // of that copy: its place in target minus its place in base
+	copies   int // of the last delta
+	copied   int // bytes of these
 }
 
 // Shift returns by how much the longest stretch that the last delta copied lies
 // further along in the target than in the base.
 func (e *Encoder) Shift() int { return e.moved }
+
+// Copied returns how many bytes the last delta copies, in how many stretches.
+func (e *Encoder) Copied() (bytes, copies int) { return e.copied, e.copies }
 
 // Encode appends the delta that makes target out of base to dst. It gives up, and
 // returns dst and false, once the delta is longer than limit bytes: then it is no
@@ -48,7 +53,7 @@ func (e *Encoder) Shift() int { return e.moved }
 func (e *Encoder) Encode(dst, base, target []byte, limit int) ([]byte, bool) {
 	e.index(base)
 	e.ops, e.literals = e.ops[:0], e.literals[:0]
-	e.longest, e.moved = 0, 0
+	e.longest, e.moved, e.copies, e.copied = 0, 0, 0, 0
 	count := 0
 	end := 0  // in base, of the copy before
 	from := 0 // in target, of what is not described yet
@@ -83,6 +88,7 @@ func (e *Encoder) Encode(dst, base, target []byte, limit int) ([]byte, bool) {
 		}
 		e.emit(target[from:start], n, b-end)
 		count++
+		e.copies, e.copied = e.copies+1, e.copied+n
 		end, from = b+n, start+n
 		at = from
 	}

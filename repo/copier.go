@@ -22,6 +22,8 @@ type copier struct {
 	plan    *catalog.Plan
 	fetcher *fetcher
 
+	features *namespaceFeatures // of what is encoded anew
+
 	dirs    *directories
 	builder *pack.Builder
 	written []index.Pack // stored, and not yet named by a fragment
@@ -41,6 +43,7 @@ func (c *collector) newCopier(plan *catalog.Plan) *copier {
 	return &copier{
 		c: c, plan: plan, fetcher: c.r.newFetcher(), dirs: newDirectories(maxDirectories, c.readDirectory),
 		failed: make(map[catalog.Key]error), total: plan.Bytes(),
+		features: newNamespaceFeatures(c.r.keys.FeatureKey(), c.manifests),
 	}
 }
 

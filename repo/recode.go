@@ -53,18 +53,23 @@ func (x *copier) recode(ctx context.Context, list []catalog.Copy) error {
 // encode encodes one chunk anew: against the base that the plan says, or whole.
 func (x *copier) encode(ctx context.Context, k *catalog.Copy) recoded {
 	r := x.c.r
-	entry, content, err := x.content(ctx, k.ID)
+	entry, like, content, err := x.content(ctx, k.ID)
 	if err != nil {
 		return recoded{err: err}
 	}
 	defer r.buffers.put(content)
+	if like != nil && entry.Flags&index.FlagFeatures == 0 {
+		// It has none because those of a base were as good. The base may go now, and the next
+		// delta against this chunk counts on finding some.
+		entry.Flags, entry.Features = entry.Flags|index.FlagFeatures, x.features.of(content, like.Features)
+	}
 	payload, encoding, _, err := r.encodeChunk(nil, content)
 	if err != nil {
 		return recoded{err: err}
 	}
 	entry.Encoding, entry.Depth, entry.Base = encoding, 0, digest.ID{}
 	if depth := x.plan.DepthOf(k.Base); k.Delta && depth < int(k.Depth) {
-		base, baseContent, err := x.content(ctx, k.Base)
+		base, _, baseContent, err := x.content(ctx, k.Base)
 		if err != nil {
 			return recoded{err: err}
 		}
@@ -83,23 +88,26 @@ func (x *copier) encode(ctx context.Context, k *catalog.Copy) recoded {
 	return recoded{entry: entry, payload: payload}
 }
 
-// content reads a chunk, with its bases.
-func (x *copier) content(ctx context.Context, id catalog.Key) (index.Entry, []byte, error) {
+// content reads a chunk, with its bases. like is the first in the chain, the chunk itself
+// or a base, that has features; nil if none has.
+func (x *copier) content(ctx context.Context, id catalog.Key) (entry index.Entry, like *index.Entry, content []byte, err error) {
 	chain := x.c.cat.Chain(id)
 	if chain == nil {
-		return index.Entry{}, nil, fmt.Errorf("%w: a base is nowhere", ErrDamaged)
+		return entry, nil, nil, fmt.Errorf("%w: a base is nowhere", ErrDamaged)
 	}
 	t := &manifest.Table{Bases: make([]manifest.Chunk, len(chain)-1)}
 	packs := make(map[int]uint32)
-	var entry index.Entry
 	for i, s := range chain {
 		d, err := x.dirs.get(ctx, s.Pack)
 		if err != nil {
-			return index.Entry{}, nil, err
+			return entry, nil, nil, err
 		}
 		at, ok := d.find(s.ID, s.Depth)
 		if !ok {
-			return index.Entry{}, nil, fmt.Errorf("%w: %s does not hold what the index says", ErrDamaged, packKey(x.c.cat.Packs[s.Pack].ID))
+			return entry, nil, nil, fmt.Errorf("%w: %s does not hold what the index says", ErrDamaged, packKey(x.c.cat.Packs[s.Pack].ID))
+		}
+		if e := &d.entries[at]; like == nil && e.Flags&index.FlagFeatures != 0 {
+			like = e
 		}
 		row := x.row(t, packs, s.Pack, d, at)
 		if s.Delta {
@@ -117,7 +125,7 @@ func (x *copier) content(ctx context.Context, id catalog.Key) (index.Entry, []by
 	x.c.report.BytesRead += read
 	x.mu.Unlock()
 	if err != nil {
-		return index.Entry{}, nil, err
+		return entry, nil, nil, err
 	}
-	return entry, contents[0], nil
+	return entry, like, contents[0], nil
 }
