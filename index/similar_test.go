@@ -148,7 +148,7 @@ func TestSimilarNeedsAListedFragment(t *testing.T) {
 // TestFeaturesOfTheNewestOnly: beyond FeatureEntries only the features go. Entries that
 // have none, as small deltas, do not count.
 func TestFeaturesOfTheNewestOnly(t *testing.T) {
-	const fragments, chunks, kept = 20, 50, 7
+	const fragments, chunks, kept = 8, 50, 3
 	w := newWorld()
 	var featured []digest.ID
 	for i := range fragments {
