@@ -184,7 +184,7 @@ func (s *Spool) await(ctx context.Context, name Name) (held, bool) {
 // it can be taken. It returns the file.
 func (s *Spool) add(name Name, write func(io.Writer) (digest.ID, error)) (file string, err error) {
 	part := s.path(name.String() + partSuffix)
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	f, err := create(part)
 	if err != nil {
 		return "", err
 	}
@@ -203,6 +203,24 @@ func (s *Spool) add(name Name, write func(io.Writer) (digest.ID, error)) (file s
 		return "", err
 	}
 	return file, nil
+}
+
+// create opens the file for writing, empty. It is not truncated, but for one that another
+// process left: ext4 writes a file that ever was, were it empty then, to the disk when it
+// is closed, and it could be taken only after that.
+func create(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() > 0 {
+		err = f.Truncate(0)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // settle writes what was added through to the disk: the server, which syncs each file before

@@ -198,6 +198,40 @@ func TestPrefetchBack(t *testing.T) {
 	}
 }
 
+// TestSpoolLeftovers: what an earlier process, or an earlier version, left in the spool is
+// no part of what comes after it.
+func TestSpoolLeftovers(t *testing.T) {
+	w := newWorld(t, true)
+	d := w.newDataDir(testSystem, 1)
+	s := w.newSpool(d)
+	w.must(os.WriteFile(s.path(lastFile), []byte(seg(1, 7)+" 1048576 back\n"), 0o600))
+	if at, ok := s.last(); ok {
+		t.Errorf("a file was taken for a link: %+v", at)
+	}
+	name := mustName(t, seg(1, 8))
+	w.must(s.Served(name, MinSegmentSize))
+	if at, ok := s.last(); !ok || at != (request{name: name, size: MinSegmentSize}) {
+		t.Errorf("asked for last: %+v, %t", at, ok)
+	}
+	data := w.segment(seg(1, 8))
+	w.must(os.WriteFile(s.path(name.String()+partSuffix), make([]byte, len(data)+1), 0o600))
+	_, err := s.add(name, func(f io.Writer) (digest.ID, error) {
+		_, err := f.Write(data)
+		return digest.Sum(data), err
+	})
+	w.must(err)
+	dest := d.path("pg_wal", "RECOVERYXLOG")
+	if taken, _, err := s.Take(t.Context(), name, dest, false); !taken || err != nil {
+		t.Fatalf("taken %t, %v", taken, err)
+	}
+	if got, err := os.ReadFile(dest); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("other bytes came out: %d of them, want %d (%v)", len(got), len(data), err)
+	}
+	if left, _ := filepath.Glob(s.path("*" + partSuffix)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // TestPrefetchTrouble: what cannot be fetched ahead is left to the server to ask for.
 func TestPrefetchTrouble(t *testing.T) {
 	w := newWorld(t, true)

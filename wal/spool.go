@@ -21,7 +21,7 @@ import (
 //
 //	<segment>.<hash>.<time>.<boot>   a segment
 //	<segment>.part                   one that is being fetched
-//	last                             what the server asked for last
+//	last                             what the server asked for last: a symbolic link to nowhere
 //	target                           the newest timeline history that it got
 //	lock                             held by the process that fetches ahead
 //	bell                             a pipe that wakes it up
