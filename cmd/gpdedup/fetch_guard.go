@@ -98,8 +98,6 @@ func runFetchWorker(args []string) (code int) {
 // ended it, it does not return.
 func guardFetch(args []string) int {
 	debug.SetGCPercent(-1)
-	// The child is to be killed with the thread that started it.
-	runtime.LockOSThread()
 	// Nothing goes wrong here; but if it did, by a fatal error of the runtime, the
 	// process would end with 2. So it is a signal instead, and no core file, and what
 	// the runtime writes goes where nobody reads it.
@@ -125,6 +123,8 @@ func guardFetch(args []string) int {
 		plugin.Report(stderr, fmt.Errorf("wal fetch: the program itself failed: %w", err))
 		return afterAll(args, wal.ExitBroken)
 	}
+	// The child is to be killed with the thread that started it.
+	runtime.LockOSThread()
 	child, err := os.StartProcess("/proc/self/exe", append([]string{fetchWorker}, args...), &os.ProcAttr{
 		Files: []*os.File{os.Stdin, os.Stdout, said, workerStderr: stderr},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL},
