@@ -65,10 +65,10 @@ func (s *Spool) Served(name Name, size uint32) error {
 }
 
 // note replaces a line of text, of 59 bytes at most, which os.Readlink reads. It is a
-// symbolic link to nowhere, because that lies in its inode: a file that replaces another
-// is written to the disk first by some file systems (ext4, XFS, Btrfs), and the server
-// waits for this with each segment. Where there are no symbolic links there is no bell
-// either, and nothing is fetched ahead.
+// symbolic link to nowhere, because that lies in its inode: a file with bytes that replaces
+// another is handed to the disk by ext4 there and then, and the server waits for that with
+// each segment. Where there are no symbolic links there is no bell either, and nothing is
+// fetched ahead.
 func (s *Spool) note(name, text string) error {
 	temporary := s.path(fmt.Sprintf("%s.%016x%s", name, rand.Uint64(), partSuffix))
 	if err := os.Symlink(text, temporary); err != nil {

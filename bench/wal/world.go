@@ -168,8 +168,20 @@ func (w *world) ours(name, exe, repository string, flags ...string) archive {
 		name: name,
 		fetch: strings.Join(append([]string{exe, "wal", "fetch", "--repo", repository, "--key-file", repository + ".key", "--spool-dir", spool},
 			append(flags, "%f", "%p")...), " "),
-		clear: func() error { return os.RemoveAll(spool) },
+		clear: func() error { return removeSpool(spool) },
 	}
+}
+
+// removeSpool removes the spool, in which the process that fetched ahead for the round before
+// may make its last files yet.
+func removeSpool(dir string) (err error) {
+	for range 1000 {
+		if err = os.RemoveAll(dir); err == nil {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return err
 }
 
 func (w *world) cp() archive {
