@@ -15,6 +15,9 @@ const (
 	tenMillions = 100_000_000 // what eight digits are less than
 )
 
+// readAhead is how many bytes there must be behind the last field of a column whose digits are read, eight at a time.
+const readAhead = 8
+
 // areDigits reports whether all eight letters are.
 func areDigits(x uint64) bool {
 	return x&^nibbles == digits && (x+ones*6)&^nibbles == digits

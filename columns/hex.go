@@ -86,7 +86,8 @@ func (h *hexes) guess(field []byte) bool {
 	return h.form.digits >= max(leastHex, len(field)/2)
 }
 
-// pack packs fields that are as long as the form's; ok is false if one is of another form. There are eight bytes to be read behind them.
+// pack packs fields that are as long as the form's; ok is false if one is of another form. There are
+// readAhead bytes to be read behind them.
 func (h *hexes) pack(fields []byte) (ok bool) {
 	f := &h.form
 	width := len(f.template)

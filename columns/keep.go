@@ -30,6 +30,9 @@ func (s *Splitter) keep(i int) {
 			s.spell(c)
 		}
 		c.newlines = c.fields[0] & 1
+		if len(c.data) < c.n+readAhead {
+			c.grow(readAhead)
+		}
 		switch {
 		case s.count(c):
 			s.keepNumbers(c)

@@ -69,9 +69,6 @@ const (
 
 // read makes numbers of a column's fields, as guess found them to be written. It reports whether most of them are some.
 func (x *numbers) read(c *column) bool {
-	if len(c.data) < c.n+8 {
-		c.grow(8)
-	}
 	x.values = slices.Grow(x.values[:0], len(c.fields))
 	x.calendar = calendar{}
 	odd, at := 0, 0

@@ -193,3 +193,21 @@ func TestNumbersThatCostMore(t *testing.T) {
 		t.Errorf("kept as %d after %d questions", got, asked)
 	}
 }
+
+// TestDigitsAtTheEndOfMemory: the digits of a last field may end where the memory of its column does. They are read eight at a time.
+func TestDigitsAtTheEndOfMemory(t *testing.T) {
+	for width := leastHex; width <= mostHex; width++ {
+		for _, form := range []string{"x,f%0*x\n", "x,5%0*d\n"} {
+			var s Splitter
+			var m Merger
+			text := []byte("\n")
+			for i := range columnRoom / width {
+				text = fmt.Appendf(text, form, width-1, (i+1)*2654435761%100_000_000)
+			}
+			k, ok := split(&s, text, ',')
+			if out, err := k.merge(&m, len(text)); !ok || err != nil || string(out) != string(text) {
+				t.Errorf("%d digits: split %v, merged: %v", width, ok, err)
+			}
+		}
+	}
+}
