@@ -91,8 +91,8 @@ func TestTimes(t *testing.T) {
 	if year, month, day := dateOf(lastDay); year != 9999 || month != 12 || day != 31 {
 		t.Errorf("the last day is %d-%d-%d", year, month, day)
 	}
-	for _, day := range []int{firstDay - 1, lastDay + 1, -1 << 62, 1 << 62} {
-		if _, ok := written.put(&b, int64(day)); ok {
+	for _, day := range []int64{firstDay - 1, lastDay + 1, 1 << 32, -1 << 62, 1 << 62} {
+		if _, ok := written.put(&b, day); ok {
 			t.Errorf("day %d is written", day)
 		}
 	}
@@ -202,7 +202,7 @@ func TestDigitsAtTheEndOfMemory(t *testing.T) {
 			var m Merger
 			text := []byte("\n")
 			for i := range columnRoom / width {
-				text = fmt.Appendf(text, form, width-1, (i+1)*2654435761%100_000_000)
+				text = fmt.Appendf(text, form, width-1, int64(i+1)*2654435761%100_000_000)
 			}
 			k, ok := split(&s, text, ',')
 			if out, err := k.merge(&m, len(text)); !ok || err != nil || string(out) != string(text) {

@@ -83,12 +83,13 @@ func (c *calendar) parse(b []byte) (day int, ok bool) {
 }
 
 // write makes the letters of a date. ok is false if its year does not have four digits.
-func (c *calendar) write(day int) (ok bool) {
+func (c *calendar) write(number int64) (ok bool) {
+	if number < firstDay || number > lastDay {
+		return false
+	}
+	day := int(number)
 	if c.known && day == c.day {
 		return true
-	}
-	if day < firstDay || day > lastDay {
-		return false
 	}
 	year, month, date := dateOf(day)
 	x := spread(uint64(year*10000+month*10)) + digits
@@ -168,7 +169,7 @@ func (c *clock) put(b *[mostTime]byte, v int64) (n int, ok bool) {
 	f := c.form
 	if uint64(v-c.hour) >= c.length {
 		if f.date {
-			if !c.write(int(v)) {
+			if !c.write(v) {
 				return 0, false
 			}
 			binary.LittleEndian.PutUint64(b[:], c.calendar.front)
@@ -215,7 +216,7 @@ func (c *clock) begin(v int64) (ok bool) {
 		day--
 		hour += 24
 	}
-	if !c.write(int(day)) {
+	if !c.write(day) {
 		return false
 	}
 	c.hour, c.length, c.micros = v-rest, uint64(3600*unit), uint64(tenTo[mostBehind-c.form.scale])
