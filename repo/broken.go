@@ -55,13 +55,24 @@ type broken struct {
 	collectTombstoneGoesEarly bool // a tombstone goes with its manifests
 	collectManifestsLast      bool // packs go before the manifests of deleted roots
 
-	// No rule, but a fault: what is encoded by columns does not decode to what it was.
-	encodeColumns bool
+	// No rules, but faults.
+	encodeColumns bool // what is encoded by columns does not decode to what it was
+	panicColumns  bool // to encode by columns panics
 
 	// Merging fragments.
 	mergePacksFirst    bool // packs are listed before the inputs are read
 	mergeDropCondemned bool // entries of condemned packs that are still there are dropped
 	mergePutLast       bool // inputs go before the merged fragment comes
+}
+
+// columns does to a payload by columns what a fault would have done.
+func (b *broken) columns(payload []byte) {
+	if b.encodeColumns {
+		payload[len(payload)-1] ^= 1
+	}
+	if b.panicColumns {
+		panic("columns out of range")
+	}
 }
 
 // brokenStatFirst asks for the packs before gc/ is listed.
