@@ -64,6 +64,14 @@ func (s *Splitter) keepNumbers(c *column) {
 	if c.form.isTime {
 		c.kind = moment
 	}
+	s.keepOthers(c)
+	s.bits = append(s.bits, s.numbers.bits...)
+	c.n = 0
+	c.append(s.numbers.tokens)
+}
+
+// keepOthers keeps the fields of a column of numbers that are none.
+func (s *Splitter) keepOthers(c *column) {
 	at := 0
 	for i, f := range c.fields {
 		if s.numbers.values[i] == none {
@@ -72,9 +80,6 @@ func (s *Splitter) keepNumbers(c *column) {
 		}
 		at += f.length()
 	}
-	s.bits = append(s.bits, s.numbers.bits...)
-	c.n = 0
-	c.append(s.numbers.tokens)
 }
 
 // verdict is whether a column is better kept as what its fields seem to be.
@@ -127,7 +132,13 @@ func (s *Splitter) count(c *column) bool {
 		return false
 	}
 	if !known {
-		c.asNumbers.yes = s.better(c, func() int { return s.Measure(x.tokens) + len(x.bits) })
+		c.asNumbers.yes = s.better(c, func() int {
+			front, lengths := len(s.front), len(s.lengths)
+			s.keepOthers(c)
+			others := s.Measure(s.front[front:]) + s.Measure(s.lengths[lengths:])
+			s.front, s.lengths = s.front[:front], s.lengths[:lengths]
+			return s.Measure(x.tokens) + len(x.bits) + others
+		})
 	}
 	return c.asNumbers.yes
 }

@@ -133,8 +133,11 @@ func formOf(field []byte) (form numberForm, ok bool) {
 			rest = rest[1+form.time.scale:]
 		}
 		form.time.trimmed = form.time.scale == 0 || field[len(field)-len(rest)-1] != '0'
+		if len(rest) > mostSuffix || form.time.scale > mostBehind {
+			return form, false
+		}
 		form.time.suffix = append(form.time.suffix, rest...)
-		return form, len(rest) <= mostSuffix && form.time.scale <= mostBehind
+		return form, true
 	}
 	digits, point := 0, -1
 	for i, b := range field {

@@ -1,6 +1,7 @@
 package columns
 
 import (
+	"bytes"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -171,7 +172,10 @@ func TestNumbersThatCostMore(t *testing.T) {
 	asked, fields := 0, 1
 	s := Splitter{Measure: func(b []byte) int {
 		asked++
-		if len(b) == 300 {
+		switch len(b) {
+		case 0:
+			return 0
+		case 300:
 			return 1000 // tokens
 		}
 		return fields
@@ -209,5 +213,22 @@ func TestDigitsAtTheEndOfMemory(t *testing.T) {
 				t.Errorf("%d digits: split %v, merged: %v", width, ok, err)
 			}
 		}
+	}
+}
+
+// TestOthersThatCost: what is no number costs as much beside numbers as among fields.
+func TestOthersThatCost(t *testing.T) {
+	text := []byte("\n")
+	for i := range 300 {
+		text = fmt.Appendf(text, "%d,x\n%d,x\nword%d,x\n", i%50, i%50, i)
+	}
+	s := Splitter{Measure: func(b []byte) int {
+		if bytes.Contains(b, []byte("word")) {
+			return 100
+		}
+		return 1
+	}}
+	if s.Split(text, ','); s.columns[0].kind != varying {
+		t.Errorf("kept as %d", s.columns[0].kind)
 	}
 }
