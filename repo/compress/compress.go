@@ -95,7 +95,8 @@ func encode(with *encoders, dst, raw []byte) ([]byte, index.Encoding) {
 	return out, index.Zstd
 }
 
-func worthwhile(stored, raw int) bool { return stored <= raw-raw/32 }
+// worthwhile reports whether enough is saved, and something at least: a part of columns that is as long as what it holds is that.
+func worthwhile(stored, raw int) bool { return stored < raw && stored <= raw-raw/32 }
 
 // Decoder decompresses. It is safe for concurrent use.
 type Decoder struct {
