@@ -64,13 +64,16 @@ func describe(s *Splitter) string {
 			fmt.Fprintf(&b, "same as %d", c.like)
 		case number, moment:
 			f := &c.form
-			fmt.Fprintf(&b, "%s %d%s", []string{"number", "time"}[c.kind-number], f.flags()&^differences, f.time.suffix)
+			fmt.Fprintf(&b, "%s %d%s%s", []string{"number", "time"}[c.kind-number], f.flags()&^differences, f.time.suffix, f.time.summer)
 			if f.differences {
 				b.WriteString(" differences")
 			}
 			fmt.Fprintf(&b, " %d %v", f.origin, s.Segment(i+segmentsBefore))
 		case hexadecimal:
 			fmt.Fprintf(&b, "hexadecimal %q %x", c.hex.template, s.Segment(i+segmentsBefore))
+			if c.bits > 0 {
+				fmt.Fprintf(&b, " others %x", s.Segment(Bits))
+			}
 		}
 	}
 	return b.String()
@@ -114,14 +117,22 @@ func TestSplit(t *testing.T) {
 				`" 123456789abc4def8123456789abcdefffffffff00004def8123000000000000 ; hexadecimal "` + strings.Repeat(`\x00`, 9) + `A" 0123456780abcdefab00`,
 		},
 		{
+			"\n,x\n0123456789abcdef,x\nfedcba9876543210,x\n0123456789ABCDEF,x\n\\N,x\n",
+			`"\n0123456789ABCDEF\\Nx" [0 16 2 1] | hexadecimal "` + strings.Repeat(`\x00`, 16) + `" 0123456789abcdeffedcba9876543210 others 19 ; dictionary [0 0 0 0 0]`,
+		},
+		{
 			"\nabcdef01,abcdef01,abcde,abcdeghijk\nABCDEF01,abcdef0g,fffff,fbcdeghijk\n",
-			`"\n" [] | fixed 8 "abcdef01ABCDEF01" | fixed 8 "abcdef01abcdef0g" | fixed 5 "abcdefffff" ; fixed 10 "abcdeghijkfbcdeghijk"`,
+			`"\nABCDEF01abcdef0g" [8 8] | hexadecimal "` + strings.Repeat(`\x00`, 8) + `" abcdef01 others 0202 | hexadecimal "` + strings.Repeat(`\x00`, 8) + `" abcdef01 others 0202 | fixed 5 "abcdefffff" ; fixed 10 "abcdeghijkfbcdeghijk"`,
 		},
 		{"\n" + grows, `"\n" [] | number 0 differences 1000 [0` + strings.Repeat(" 2", 19) + `] ; time 0 differences 1798747200 [0` + strings.Repeat(" 83", 19) + `]`},
 		{"\n0.50,x\n17.25,x\n-2.00,y\n", `"\n" [] | number 2 -200 [71 83 0] ; fixed 1 "xxy"`},
 		{
 			"\n2026-01-31,2026-02-28 23:59:59.5+00\n2026-02-01,2026-03-01 00:00:00+00\n",
 			`"\n" [] | time 31 20484 [0 1] ; time 3+00 1772323199500 [0 75]`,
+		},
+		{
+			"\n2026-10-24 23:59:59+02,x\n2026-10-25 23:59:59.5+01,x\n2026-10-25 23:59:59.5+0,x\n2026-10-25 23:59:59+03,x\n2026-10-25 23:59:59+02,x\n",
+			`"\n2026-10-25 23:59:59.5+02026-10-25 23:59:59+03x" [23 22 1] | time 35+02+01 differences 3585772798000 [0 153 255 255 83] ; dictionary [0 0 0 0 0]`,
 		},
 		{
 			"\n2024-02-29 10:00:00,2024-02-29 10:00:00.10\n2023-02-29 10:00:00,2024-02-29 10:00:00.25\n2024-02-29 10:00:01,2024-02-29 24:00:00.25\n",

@@ -22,7 +22,8 @@
 //   - Same: a dictionary whose bytes are those of an earlier column, as where one column depends on another.
 //   - Numbers and times: integers, as differences to the one before or to the least, and the fields that are no such thing as they are.
 //     Identifiers and times grow in most tables, so little is left of them.
-//   - Hexadecimal: fields of one length, with digits at the same places in all, which go two into a byte, and the same letters elsewhere.
+//   - Hexadecimal: fields of one length, with digits at the same places in all, which go two into a byte, and the same letters elsewhere; and the
+//     fields that are no such thing as they are.
 //
 // Fields are kept without what ends them.
 package columns

@@ -94,6 +94,9 @@ var anyTable = rapid.Custom(func(t *rapid.T) []byte {
 				}
 			case 1:
 				field = time.UnixMicro(from%2e15 + v).UTC().Format("2006-01-02 15:04:05.999999"[:max(19, 26-scale)] + suffix)
+				if v%3 == 0 && few == 1 {
+					field = strings.Replace(field, suffix, strings.ReplaceAll(suffix, "0", "1"), 1)
+				}
 			case 2:
 				field = time.UnixMicro(from%2e17 + v*1e6).UTC().Format("2006-01-02")
 			case 3:
@@ -130,7 +133,9 @@ func TestRefusals(t *testing.T) {
 		}
 		return b
 	}
-	hex := func(fields int, template string) []byte { return append(one(6, fields, len(template)), template...) }
+	hex := func(fields int, template string) []byte {
+		return append(one(6, 0, 0, fields, 0, len(template)), template...)
+	}
 	const far, lastSecond = 1_000_000_000_000_000_000, (lastDay+1)*daySeconds - 1
 	for _, c := range []struct {
 		name     string
@@ -179,6 +184,11 @@ func TestRefusals(t *testing.T) {
 		{"time of a scale between", integers(5, 0, 0, 1, 0, 7, 0), "\n\x00", "", 21},
 		{"long suffix", integers(5, 0, 0, 1, 0, 0, 0, []byte("0123456789ab")...), "\n\x00", "\n1970-01-01 00:00:000123456789ab\n", 0},
 		{"longer suffix", integers(5, 0, 0, 1, 0, 0, 0, []byte("0123456789abc")...), "\n\x00", "", 34},
+		{"times in winter and summer", append(integers(5, 0, 0, 2, 0, twoSuffixes|differences, 7200, []byte("+01")...), "+02"...), "\n\x00\x06", "\n1970-01-01 01:00:00+01\n1970-01-01 01:00:01+02\n", 0},
+		{"times of two suffixes that are none", integers(5, 0, 0, 1, 0, twoSuffixes, 7200), "\n\x00", "", 21},
+		{"times with half a suffix", append(integers(5, 0, 0, 1, 0, twoSuffixes, 7200, []byte("+01")...), "+0"...), "\n\x00", "", 24},
+		{"number of two suffixes", integers(4, 0, 0, 1, 0, twoSuffixes, 7200), "\n\x00", "", 6},
+		{"date of two suffixes", append(integers(5, 0, 0, 1, 0, twoSuffixes|dates, 0, '+'), '-'), "\n\x00", "", 12},
 		{"date", integers(5, 0, 0, 1, 0, dates, -1, '+'), "\n\x00", "\n1969-12-31\n", 0},
 		{"date with zeros", integers(5, 0, 0, 1, 0, dates|keepsZeros, -1), "\n\x00", "", 12},
 		{"date that no calendar knows", integers(5, 0, 0, 1, 0, dates, 1<<32), "\n\x00", "", 12},
@@ -187,6 +197,11 @@ func TestRefusals(t *testing.T) {
 		{"hexadecimal, one field over", hex(2, "x\x00"), "\n\x00\x00", "", 4},
 		{"hexadecimal, one field too few", hex(1, "x\x00"), "\n\x00", "", 7},
 		{"hexadecimal without digits", hex(1, "x"), "\n", "", 3},
+		{"hexadecimal, some others", append(one(6, 2, 2, 1, 1, 2), "\x00\x00"...), "\x05\nab\x01\x01\x42", "\na\n42\nb\n", 0},
+		{"hexadecimal, no such other", append(one(6, 0, 0, 1, 1, 2), "\x00\x00"...), "\x01\n\x42", "", 4},
+		{"hexadecimal, an other over", append(one(6, 1, 1, 1, 1, 2), "\x00\x00"...), "\x00\na\x01\x42", "", 4},
+		{"hexadecimal, too few bits", append(one(6, 0, 0, 9, 1, 2), "\x00\x00"...), "\x00\n123456789", "", 28},
+		{"hexadecimal, too many bits", append(one(6, 0, 0, 8, 2, 2), "\x00\x00"...), "\x00\x00\n12345678", "", 25},
 		{"long template", hex(1, strings.Repeat("x", 127)+"\x00"), "\n\x00", "\n" + strings.Repeat("x", 127) + "0\n", 0},
 		{"longer template", hex(1, strings.Repeat("x", 128)+"\x00"), "\n\x00", "", 131},
 		{"more than the text", one(1, 1, 4), "\n\x01abcd", "", 3},

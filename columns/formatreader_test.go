@@ -86,7 +86,13 @@ func (c *formatColumn) integer(token int) string {
 		c.number = v
 	}
 	refuse(v <= -1e18 || v >= 1e18)
-	scale := int(c.form & 63)
+	scale, suffix := int(c.form&31), c.constant
+	if c.kind == 5 && c.form&32 != 0 {
+		if suffix = c.constant[:len(c.constant)/2]; v&1 != 0 {
+			suffix = c.constant[len(c.constant)/2:]
+		}
+		v >>= 1
+	}
 	unit, sign := int64(1), ""
 	if c.kind == 5 && scale == 31 {
 		refuse(v < -1e6 || v > 1e7) // more than the library can say
@@ -123,7 +129,7 @@ func (c *formatColumn) integer(token int) string {
 			}
 		}
 	}
-	return text + string(c.constant)
+	return text + string(suffix)
 }
 
 // next takes the column's next field, with its ending.
@@ -147,6 +153,12 @@ func (c *formatColumn) next() []byte {
 		}
 		return append([]byte(c.integer(int(token))), c.ending)
 	default:
+		if len(c.bits) > 0 {
+			other := c.bits[c.bit/8] >> (c.bit % 8) & 1
+			if c.bit++; other == 1 {
+				return c.word(&c.words)
+			}
+		}
 		field := bytes.Clone(c.constant)
 		half := 0
 		for i, b := range field {
@@ -197,14 +209,20 @@ func formatMerge(k stored, size int) (text []byte, ok bool) {
 			v, n := binary.Varint(r.b)
 			refuse(n <= 0 || v < -1e18 || v > 1e18)
 			c.number, r.b = v, r.b[n:]
-			scale, bit6 := c.form&63, c.form&64 != 0
-			refuse(c.kind == 4 && (scale > 17 || bit6) || c.kind == 5 && scale > 6 && (scale != 31 || bit6))
+			scale, others := c.form&31, c.form&96 != 0
+			refuse(c.kind == 4 && (scale > 17 || others) || c.kind == 5 && scale > 6 && (scale != 31 || others))
 			if c.kind == 5 {
 				c.constant = r.take(r.number())
 				refuse(len(c.constant) > 12)
+				if c.form&32 != 0 {
+					refuse(len(c.constant) == 0)
+					c.constant = append(c.constant, r.take(len(c.constant))...)
+				}
 			}
 		case 6:
+			c.sizes[0], c.sizes[1] = r.number(), r.number()
 			n := r.number()
+			c.sizes[2] = r.number()
 			c.constant = r.take(r.number())
 			digits := bytes.Count(c.constant, []byte{0})
 			refuse(len(c.constant) > 128 || digits == 0)

@@ -67,10 +67,24 @@ func unpackHex(packed uint32) uint64 {
 type hexes struct {
 	form   hexForm
 	packed []byte
+	others []byte // a bit for each field: it has another form
+	odd    int    // how many
 }
 
-// guess finds out which letters of the first field are digits, and reports whether enough are.
-func (h *hexes) guess(field []byte) bool {
+// guess finds out which letters of a column's fields are digits, from the first that has enough of them.
+func (h *hexes) guess(c *column) bool {
+	at := 0
+	for _, f := range c.fields[:min(len(c.fields), sampleFields)] {
+		if h.take(c.data[at : at+f.length()]) {
+			return true
+		}
+		at += f.length()
+	}
+	return false
+}
+
+// take takes the form of a field, and reports whether enough of its letters are digits.
+func (h *hexes) take(field []byte) bool {
 	if len(field) < leastHex || len(field) > mostHex {
 		return false
 	}
@@ -86,43 +100,57 @@ func (h *hexes) guess(field []byte) bool {
 	return h.form.digits >= max(leastHex, len(field)/2)
 }
 
-// pack packs fields that are as long as the form's; ok is false if one is of another form. There are
-// readAhead bytes to be read behind them.
-func (h *hexes) pack(fields []byte) (ok bool) {
-	f := &h.form
-	width := len(f.template)
-	h.packed = slices.Grow(h.packed[:0], len(fields)/width*f.packed()+8)
-	for at := 0; at < len(fields); at += width {
-		var b [mostHex + 8]byte
-		from := fields[at:]
-		if len(f.runs) > 1 || f.runs[0].to > 0 {
-			n := 0
-			for _, r := range f.runs {
-				if string(from[r.from:r.to]) != string(f.template[r.from:r.to]) {
-					return false
-				}
-				n += copy(b[n:], from[r.to:r.to+r.digits])
-			}
-			from = b[:]
-		}
-		n := 0
-		for ; n+8 <= f.digits; n += 8 {
-			four, ok := packHex(binary.LittleEndian.Uint64(from[n:]))
-			if !ok {
+// pack packs the fields of a column that have the form. It reports whether most of them do.
+func (h *hexes) pack(c *column) bool {
+	h.packed = slices.Grow(h.packed[:0], c.n/2+8)
+	h.others = append(h.others[:0], make([]byte, (len(c.fields)+7)/8)...)
+	h.odd = 0
+	width, at := len(h.form.template), 0
+	for i, f := range c.fields {
+		if f.length() != width || f&1 != c.newlines || !h.add(c.data[at:]) {
+			h.others[i/8] |= 1 << (i % 8)
+			if h.odd++; h.odd > oddFew+i/oddShare {
 				return false
 			}
-			h.packed = binary.LittleEndian.AppendUint32(h.packed, four)
 		}
-		if left := f.digits - n; left > 0 {
-			x := uint64(digits)
-			x = x<<(8*left) | binary.LittleEndian.Uint64(from[n:n+8])&(1<<(8*left)-1)
-			four, ok := packHex(x)
-			if !ok {
-				return false
-			}
-			h.packed = binary.LittleEndian.AppendUint32(h.packed, four)[:len(h.packed)+(left+1)/2]
-		}
+		at += f.length()
 	}
+	return h.odd < len(c.fields)
+}
+
+func (h *hexes) isOther(i int) bool { return h.others[i/8]>>(i%8)&1 != 0 }
+
+// add packs a field, which is as long as the form's; ok is false if it is of another form. There are readAhead bytes to be read behind it.
+func (h *hexes) add(from []byte) (ok bool) {
+	f := &h.form
+	var b [mostHex + 8]byte
+	if len(f.runs) > 1 || f.runs[0].to > 0 {
+		n := 0
+		for _, r := range f.runs {
+			if string(from[r.from:r.to]) != string(f.template[r.from:r.to]) {
+				return false
+			}
+			n += copy(b[n:], from[r.to:r.to+r.digits])
+		}
+		from = b[:]
+	}
+	packed, n := h.packed, 0
+	for ; n+8 <= f.digits; n += 8 {
+		four, ok := packHex(binary.LittleEndian.Uint64(from[n:]))
+		if !ok {
+			return false
+		}
+		packed = binary.LittleEndian.AppendUint32(packed, four)
+	}
+	if left := f.digits - n; left > 0 {
+		x := uint64(digits)
+		four, ok := packHex(x<<(8*left) | binary.LittleEndian.Uint64(from[n:])&(1<<(8*left)-1))
+		if !ok {
+			return false
+		}
+		packed = binary.LittleEndian.AppendUint32(packed, four)[:len(packed)+(left+1)/2]
+	}
+	h.packed = packed
 	return true
 }
 

@@ -37,9 +37,7 @@ func (s *Splitter) keep(i int) {
 		case s.count(c):
 			s.keepNumbers(c)
 		case s.pack(c):
-			c.kind, c.n = hexadecimal, 0
-			c.hex.set(s.hexes.form.template)
-			c.append(s.hexes.packed)
+			s.keepHex(c)
 		default:
 			s.keepFields(c)
 		}
@@ -64,17 +62,32 @@ func (s *Splitter) keepNumbers(c *column) {
 	if c.form.isTime {
 		c.kind = moment
 	}
-	s.keepOthers(c)
+	s.keepOthers(c, s.numbers.odd, s.numbers.isOther)
 	s.bits = append(s.bits, s.numbers.bits...)
 	c.n = 0
 	c.append(s.numbers.tokens)
 }
 
-// keepOthers keeps the fields of a column of numbers that are none.
-func (s *Splitter) keepOthers(c *column) {
+// keepHex keeps a column as the digits that were found in it.
+func (s *Splitter) keepHex(c *column) {
+	c.kind = hexadecimal
+	c.hex.set(s.hexes.form.template)
+	s.keepOthers(c, s.hexes.odd, s.hexes.isOther)
+	if s.hexes.odd > 0 {
+		s.bits = append(s.bits, s.hexes.others...)
+	}
+	c.n = 0
+	c.append(s.hexes.packed)
+}
+
+// keepOthers keeps the fields of a column that are not like most, of which there are so many.
+func (s *Splitter) keepOthers(c *column, odd int, isOther func(i int) bool) {
+	if odd == 0 {
+		return
+	}
 	at := 0
 	for i, f := range c.fields {
-		if s.numbers.values[i] == none {
+		if isOther(i) {
 			s.front = append(s.front, c.data[at:at+f.length()]...)
 			s.appendLength(f, c.newlines)
 		}
@@ -114,6 +127,15 @@ func (s *Splitter) better(c *column, other func() int) bool {
 	return other() <= fields
 }
 
+// measureOthers is how many bytes the fields take at last that are not like most.
+func (s *Splitter) measureOthers(c *column, odd int, isOther func(i int) bool) int {
+	front, lengths := len(s.front), len(s.lengths)
+	s.keepOthers(c, odd, isOther)
+	size := s.Measure(s.front[front:]) + s.Measure(s.lengths[lengths:])
+	s.front, s.lengths = s.front[:front], s.lengths[:lengths]
+	return size
+}
+
 // count finds numbers in a column, and reports whether that is how it is kept best.
 func (s *Splitter) count(c *column) bool {
 	x := &s.numbers
@@ -133,11 +155,7 @@ func (s *Splitter) count(c *column) bool {
 	}
 	if !known {
 		c.asNumbers.yes = s.better(c, func() int {
-			front, lengths := len(s.front), len(s.lengths)
-			s.keepOthers(c)
-			others := s.Measure(s.front[front:]) + s.Measure(s.lengths[lengths:])
-			s.front, s.lengths = s.front[:front], s.lengths[:lengths]
-			return s.Measure(x.tokens) + len(x.bits) + others
+			return s.Measure(x.tokens) + len(x.bits) + s.measureOthers(c, x.odd, x.isOther)
 		})
 	}
 	return c.asNumbers.yes
@@ -145,16 +163,18 @@ func (s *Splitter) count(c *column) bool {
 
 // pack finds hexadecimal digits in a column, and reports whether that is how it is kept best.
 func (s *Splitter) pack(c *column) bool {
-	first := c.fields[0]
-	if !s.hexes.guess(c.data[:first.length()]) || slices.ContainsFunc(c.fields, func(f field) bool { return f != first }) {
+	h := &s.hexes
+	if !h.guess(c) {
 		return false
 	}
 	known := c.asHex.known(0)
-	if known && !c.asHex.yes || !s.hexes.pack(c.data[:c.n]) {
+	if known && !c.asHex.yes || !h.pack(c) {
 		return false
 	}
 	if !known {
-		c.asHex.yes = s.better(c, func() int { return s.Measure(s.hexes.packed) })
+		c.asHex.yes = s.better(c, func() int {
+			return s.Measure(h.packed) + min(h.odd, len(h.others)) + s.measureOthers(c, h.odd, h.isOther)
+		})
 	}
 	return c.asHex.yes
 }

@@ -10,8 +10,8 @@ import "encoding/binary"
 //	dictionary: size of the lengths ‖ size of the words ‖ number of fields
 //	same:       size of the lengths ‖ size of the words ‖ number of the column
 //	number:     size of the lengths ‖ size of other fields ‖ number of fields ‖ size of the bits ‖ form u8 ‖ origin
-//	moment:     the same ‖ size of the suffix ‖ suffix
-//	hexadecimal: number of fields ‖ size of the template ‖ template
+//	moment:     the same ‖ size of the suffix ‖ suffix ‖ the other suffix, if the form says so
+//	hexadecimal: size of the lengths ‖ size of other fields ‖ number of fields but these ‖ size of the bits ‖ size of the template ‖ template
 //
 // with uvarints for all numbers, sizes in bytes, but for the origin, a varint. What it describes is called segments: all bits; the
 // front, which is head, tail, and of each column all words or other fields; all lengths, of these and of fields; and then what there is of
@@ -20,9 +20,10 @@ import "encoding/binary"
 // segmentsBefore is the number of segments before those of the columns.
 const segmentsBefore = 3
 
-// The form of a number is its scale, that of a time, too, or dates; and
+// The form of a number is its scale, in its five lower bits, that of a time, too, or dates; and
 const (
 	dates       = 31
+	twoSuffixes = 32  // in a time: a second suffix follows the first; the lowest bit says which one it is
 	keepsZeros  = 64  // in a time: the fraction of a second has all digits of the scale
 	differences = 128 // each is kept as the difference to the one before
 )
@@ -37,6 +38,9 @@ func (f *numberForm) flags() byte {
 		if !f.time.date && !f.time.trimmed {
 			flags |= keepsZeros
 		}
+		if len(f.time.summer) > 0 {
+			flags |= twoSuffixes
+		}
 	}
 	if f.differences {
 		flags |= differences
@@ -50,14 +54,14 @@ func (f *numberForm) read(flags byte, isTime bool, origin int64) bool {
 	if origin < least || origin > most {
 		return false
 	}
-	scale := int(flags &^ (differences | keepsZeros))
+	scale, others := int(flags&dates), flags&(keepsZeros|twoSuffixes)
 	if !f.isTime {
 		f.scale = scale
-		return scale < mostDigits && flags&keepsZeros == 0
+		return scale < mostDigits && others == 0
 	}
 	f.time.trimmed = flags&keepsZeros == 0
 	if f.time.date = scale == dates; f.time.date {
-		return f.time.trimmed
+		return others == 0
 	}
 	f.time.scale = scale
 	return scale <= mostBehind
@@ -85,10 +89,10 @@ func (s *Splitter) AppendLayout(dst []byte) []byte {
 			dst = binary.AppendVarint(dst, c.form.origin)
 			if c.kind == moment {
 				dst = appendNumbers(dst, len(c.form.time.suffix))
-				dst = append(dst, c.form.time.suffix...)
+				dst = append(append(dst, c.form.time.suffix...), c.form.time.summer...)
 			}
 		case hexadecimal:
-			dst = appendNumbers(dst, len(c.fields), len(c.hex.template))
+			dst = appendNumbers(dst, c.lengths, c.texts, c.n/c.hex.packed(), c.bits, len(c.hex.template))
 			dst = append(dst, c.hex.template...)
 		}
 	}
@@ -143,7 +147,7 @@ func (m *Merger) Layout(b []byte, size int) (rest []byte, err error) {
 	for i := range m.columns[:n] {
 		c := &m.columns[i]
 		flags := r.byte()
-		*c = source{kind: kind(flags &^ endsLines), ending: m.delimiter, other: newline, words: c.words[:0], form: numberForm{time: timeForm{suffix: c.form.time.suffix}}, hex: c.hex}
+		*c = source{kind: kind(flags &^ endsLines), ending: m.delimiter, other: newline, words: c.words[:0], form: numberForm{time: timeForm{suffix: c.form.time.suffix, summer: c.form.time.summer}}, hex: c.hex}
 		if flags&endsLines != 0 {
 			c.ending, c.other = newline, m.delimiter
 		}
@@ -166,16 +170,25 @@ func (m *Merger) Layout(b []byte, size int) (rest []byte, err error) {
 			}
 		case number, moment:
 			c.lengths, c.texts, c.size, c.bits = r.number(), r.number(), r.number(), r.number()
-			if !c.form.read(r.byte(), c.kind == moment, r.varint()) {
+			form := r.byte()
+			if !c.form.read(form, c.kind == moment, r.varint()) {
 				return nil, ErrDamaged
 			}
 			if c.kind == moment {
-				c.form.time.suffix = append(c.form.time.suffix[:0], r.bytes(mostSuffix)...)
+				t := &c.form.time
+				t.suffix, t.summer = append(t.suffix[:0], r.bytes(mostSuffix)...), t.summer[:0]
+				if form&twoSuffixes != 0 {
+					if t.summer = append(t.summer, r.next(len(t.suffix))...); len(t.summer) == 0 {
+						return nil, ErrDamaged
+					}
+				}
 			}
 		case hexadecimal:
+			c.lengths, c.texts = r.number(), r.number()
 			fields := r.number()
+			c.bits = r.number()
 			c.hex.set(r.bytes(mostHex))
-			if c.width = len(c.hex.template); c.hex.digits == 0 || fields > size/c.width {
+			if c.width = len(c.hex.template); c.hex.digits == 0 || fields > size/c.hex.packed() {
 				return nil, ErrDamaged
 			}
 			c.size = fields * c.hex.packed()
@@ -251,7 +264,16 @@ func (r *reader) varint() int64 {
 // bytes reads a number and so many bytes, unless they are more than most.
 func (r *reader) bytes(most int) []byte {
 	n := r.number()
-	if n > most || n > len(r.b) {
+	if n > most {
+		r.bad = true
+		return nil
+	}
+	return r.next(n)
+}
+
+// next reads so many bytes.
+func (r *reader) next(n int) []byte {
+	if n > len(r.b) {
 		r.bad = true
 		return nil
 	}

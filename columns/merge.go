@@ -81,8 +81,8 @@ func (m *Merger) lay(segments []byte, size int) bool {
 		case same:
 			like := &m.columns[c.like]
 			c.next, c.end = like.next, like.end
-		case number, moment:
-			c.numbers = numberSource{bit: 8 * bits, limit: 8 * (bits + c.bits), text: text, texts: text + c.texts, last: c.form.origin, clock: clock{form: &c.form.time}}
+		case number, moment, hexadecimal:
+			c.numbers = numberSource{begin: 8 * bits, bit: 8 * bits, limit: 8 * (bits + c.bits), text: text, texts: text + c.texts, last: c.form.origin, clock: clock{form: &c.form.time}}
 			bits += c.bits
 			text += c.texts
 		}
@@ -152,11 +152,16 @@ func (m *Merger) merge(text, segments []byte, rows int) bool {
 				return false
 			}
 		case hexadecimal:
-			if c.next += c.hex.packed(); c.next > c.end || n >= rows-at {
+			other, ok := c.numbers.other(segments)
+			if other {
+				from, n, ending, ok = c.odd(exception, segments)
+			} else if c.next += c.hex.packed(); c.next <= c.end && n < rows-at {
+				c.hex.put(text[at:], segments[from:])
+				from = -1
+			}
+			if !ok {
 				return false
 			}
-			c.hex.put(text[at:], segments[from:])
-			from = -1
 		default:
 			if from >= c.end || int(segments[from]) >= len(c.words) {
 				return false
@@ -198,7 +203,8 @@ func (m *Merger) merge(text, segments []byte, rows int) bool {
 
 // numberSource is where the numbers of a column come from.
 type numberSource struct {
-	bit, limit  int // what is left of its bits
+	begin       int // of its bits
+	bit, limit  int // what is left of them
 	text, texts int // what is left of its other fields
 	last        int64
 	clock       clock
@@ -246,7 +252,17 @@ func (c *source) number(text, segments []byte, at int) (from, n int, ending byte
 	return -1, putDecimal((*[mostLetters]byte)(text[at:]), v, c.form.scale), c.ending, true
 }
 
-// odd finds a field that is no number.
+// other takes a bit, if there are any, and reports whether the next field is not like most. ok is false if there were some.
+func (x *numberSource) other(segments []byte) (other, ok bool) {
+	if x.bit >= x.limit {
+		return false, x.limit == x.begin
+	}
+	other = segments[x.bit>>3]>>(x.bit&7)&1 != 0
+	x.bit++
+	return other, true
+}
+
+// odd finds a field that is not like most.
 func (c *source) odd(token int, segments []byte) (from, n int, ending byte, ok bool) {
 	n, ending, ok = c.take(segments)
 	from = c.numbers.text

@@ -1,6 +1,7 @@
 package columns
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"math/bits"
@@ -57,11 +58,14 @@ type numbers struct {
 	form     numberForm
 	calendar calendar
 	values   []int64
+	odd      int // of them are none
 	tokens   []byte
 	bits     []byte
 }
 
-// Fields that are no numbers: so many may there be, and one of so many others.
+func (x *numbers) isOther(i int) bool { return x.values[i] == none }
+
+// Fields that are not like most of their column: so many may there be, and one of so many others.
 const (
 	oddFew   = 8
 	oddShare = 2
@@ -71,24 +75,31 @@ const (
 func (x *numbers) read(c *column) bool {
 	x.values = slices.Grow(x.values[:0], len(c.fields))
 	x.calendar = calendar{}
-	odd, at := 0, 0
+	x.odd = 0
+	at := 0
 	for i, f := range c.fields {
 		n := f.length()
 		v, ok := int64(0), f&1 == c.newlines
 		if ok && x.form.isTime {
-			v, ok = x.form.time.parse(&x.calendar, c.data, at, n)
+			var summer bool
+			if v, summer, ok = x.form.time.parse(&x.calendar, c.data, at, n); !x.form.time.date {
+				if v <<= 1; summer {
+					v++
+				}
+			}
 		} else if ok {
 			v, ok = parseDecimal(c.data, at, n, x.form.scale)
 		}
 		if !ok {
-			if v, odd = none, odd+1; odd > oddFew+i/oddShare {
+			v = none
+			if x.odd++; x.odd > oddFew+i/oddShare {
 				return false
 			}
 		}
 		x.values = append(x.values, v)
 		at += n
 	}
-	return odd < len(x.values)
+	return x.odd < len(x.values)
 }
 
 // sampleFields is how many fields are looked at to find out how they are written.
@@ -105,6 +116,7 @@ func (x *numbers) guess(c *column) bool {
 		case !ok:
 		case !found:
 			x.form, found = form, true
+			x.form.time.suffix = bytes.Clone(form.time.suffix)
 			if !form.isTime || form.time.date {
 				return true
 			}
@@ -136,7 +148,7 @@ func formOf(field []byte) (form numberForm, ok bool) {
 		if len(rest) > mostSuffix || form.time.scale > mostBehind {
 			return form, false
 		}
-		form.time.suffix = append(form.time.suffix, rest...)
+		form.time.suffix = rest
 		return form, true
 	}
 	digits, point := 0, -1
@@ -219,26 +231,26 @@ func (x *numbers) code() (ok bool) {
 	return true
 }
 
-// round takes away the digits that all times lack.
+// round takes away the digits that all times lack, and, if there is one suffix only, the bit that says which.
 func (x *numbers) round() {
 	t := &x.form.time
-	if !t.trimmed {
-		x.divide(tenTo[mostBehind-t.scale])
-		return
-	}
-	for t.scale = 0; t.scale < mostBehind; t.scale += 3 {
-		unit := tenTo[mostBehind-t.scale]
-		if !slices.ContainsFunc(x.values, func(v int64) bool { return v != none && v%unit != 0 }) {
-			x.divide(unit)
-			break
+	unit := tenTo[mostBehind-t.scale]
+	if t.trimmed {
+		for t.scale = 0; t.scale < mostBehind; t.scale += 3 {
+			unit = tenTo[mostBehind-t.scale]
+			if !slices.ContainsFunc(x.values, func(v int64) bool { return v != none && (v>>1)%unit != 0 }) {
+				break
+			}
 		}
+		unit = tenTo[mostBehind-t.scale]
 	}
-}
-
-func (x *numbers) divide(unit int64) {
 	for i, v := range x.values {
-		if v != none {
-			x.values[i] = v / unit
+		if v == none {
+			continue
+		}
+		x.values[i] = (v >> 1) / unit
+		if len(t.summer) > 0 {
+			x.values[i] = x.values[i]<<1 | v&1
 		}
 	}
 }

@@ -1,12 +1,13 @@
 package columns
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 )
 
 // A time is written as PostgreSQL does by default, which is ISO 8601 with a space: 2026-01-31, or 2026-01-31 23:59:59.25+00. What
-// follows the seconds and their fraction is the same in all of a column.
+// follows the seconds and their fraction is one of two in all of a column.
 
 const (
 	dateLetters = len("2026-01-31")
@@ -24,6 +25,7 @@ type timeForm struct {
 	scale   int  // the number is one of 10^-scale seconds
 	trimmed bool // a fraction of a second has no zeros at its end; else it has scale digits
 	suffix  []byte
+	summer  []byte // another suffix, as long, as where there is daylight saving time; then the number is doubled, and one more for this
 }
 
 // dayOf is the number of days from 1970-01-01 to a date of the Gregorian calendar, and dateOf the reverse. The method is Howard
@@ -104,43 +106,51 @@ func twoDigits(v int) uint64 { return uint64('0'+v/10) | uint64('0'+v%10)<<8 }
 // colons are what tells hh0mm0ss from hh:mm:ss.
 const colons = (':' - '0') << 16 * (1 + 1<<24)
 
-// parse reads b[at:at+n], with scale digits behind the seconds, whatever the form's scale. ok is false if put would write it otherwise.
-func (f *timeForm) parse(c *calendar, b []byte, at, n int) (v int64, ok bool) {
+// parse reads b[at:at+n], with six digits behind the seconds, whatever the form's scale, and whether it ends with the other suffix, which is
+// the first that is not the form's. ok is false if put would write it otherwise.
+func (f *timeForm) parse(c *calendar, b []byte, at, n int) (v int64, summer, ok bool) {
 	if n < dateLetters {
-		return 0, false
+		return 0, false, false
 	}
 	day, ok := c.parse(b[at:])
 	if f.date || !ok {
-		return int64(day), ok && n == dateLetters
+		return int64(day), false, ok && n == dateLetters
 	}
 	n -= dateLetters + timeLetters + len(f.suffix)
 	at += dateLetters
 	if n < 0 || n == 1 || n > 1+mostBehind || b[at] != ' ' {
-		return 0, false
+		return 0, false, false
 	}
 	x := binary.LittleEndian.Uint64(b[at+1:])
 	if x>>16&0xFF != ':' || x>>40&0xFF != ':' || !areDigits(x-colons) {
-		return 0, false
+		return 0, false, false
 	}
 	x = eightDigits(x - colons)
 	hours, minutes, seconds := x/1000000, x/1000%1000, x%1000
 	if hours > 23 || minutes > 59 || seconds > 59 {
-		return 0, false
+		return 0, false, false
 	}
 	v = (int64(day)*daySeconds + int64(hours*3600+minutes*60+seconds)) * tenTo[mostBehind]
 	at += timeLetters
 	if n > 0 {
 		behind, ok := parseDigits(b, at+1, n-1)
 		if !ok || b[at] != '.' || f.trimmed && b[at+n-1] == '0' {
-			return 0, false
+			return 0, false, false
 		}
 		v += behind * tenTo[mostBehind-n+1]
 		at += n
 	}
 	if !f.trimmed && n != f.letters() {
-		return 0, false
+		return 0, false, false
 	}
-	return v, string(b[at:at+len(f.suffix)]) == string(f.suffix)
+	suffix := b[at : at+len(f.suffix)]
+	if string(suffix) == string(f.suffix) {
+		return v, false, true
+	}
+	if len(f.summer) == 0 {
+		f.summer = bytes.Clone(suffix)
+	}
+	return v, true, string(suffix) == string(f.summer)
 }
 
 // letters is how many of them the fraction takes if it is not trimmed.
@@ -167,6 +177,13 @@ type clock struct {
 // put writes a time and returns how long it is; ok is false if there is no such time.
 func (c *clock) put(b *[mostTime]byte, v int64) (n int, ok bool) {
 	f := c.form
+	suffix := f.suffix
+	if len(f.summer) > 0 {
+		if v&1 != 0 {
+			suffix = f.summer
+		}
+		v >>= 1
+	}
 	if uint64(v-c.hour) >= c.length {
 		if f.date {
 			if !c.write(v) {
@@ -197,8 +214,8 @@ func (c *clock) put(b *[mostTime]byte, v int64) (n int, ok bool) {
 	} else {
 		n += f.letters()
 	}
-	if len(f.suffix) > 0 {
-		n += copy(b[n:], f.suffix)
+	if len(suffix) > 0 {
+		n += copy(b[n:], suffix)
 	}
 	return n, true
 }

@@ -60,12 +60,16 @@ func goldenTable(n int) []byte {
 		at = at.Add(time.Duration(random.IntN(90_000_000)) * time.Microsecond)
 		amount := fmt.Sprintf("%.3f", float64(random.IntN(2_000_000)-1_000_000)/1000)
 		due := at.Add(time.Duration(random.IntN(500)) * time.Hour).Format("2006-01-02 15:04:05-03:30")
+		hash := fmt.Sprintf("%08x-%04x", random.Uint32(), random.IntN(1<<16))
+		if i%3 == 1 {
+			due = strings.TrimSuffix(due, "-03:30") + "-02:30"
+		}
 		if i%9 == 0 {
-			amount, due = "", "\\N"
+			amount, due, hash = "", "\\N", "\\N"
 		}
 		team := random.IntN(20)
-		fmt.Fprintf(&out, "%d\t%s\t%s\t%s\t%s\t%s\tteam %d\t%d\t%d\t%08x-%04x\t%c%c%c\n", 1<<40+7*i, days.AddDate(0, 0, i*i%30_000).Format(time.DateOnly),
-			strings.TrimRight(at.Format("2006-01-02 15:04:05.000000"), "0")+"+00", at.Format("2006-01-02 15:04:05.000"), due, amount, team, team, random.IntN(1<<20), random.Uint32(), random.IntN(1<<16),
+		fmt.Fprintf(&out, "%d\t%s\t%s\t%s\t%s\t%s\tteam %d\t%d\t%d\t%s\t%c%c%c\n", 1<<40+7*i, days.AddDate(0, 0, i*i%30_000).Format(time.DateOnly),
+			strings.TrimRight(at.Format("2006-01-02 15:04:05.000000"), "0")+"+00", at.Format("2006-01-02 15:04:05.000"), due, amount, team, team, random.IntN(1<<20), hash,
 			'A'+random.IntN(26), 'A'+random.IntN(26), 'A'+random.IntN(26))
 	}
 	return out.Bytes()

@@ -20,7 +20,7 @@ type specColumn struct {
 	like, bitsSize int
 	form           byte
 	number         int64 // the origin, or the one before
-	suffix         string
+	suffixes       [2]string
 	bits, others   []byte
 	template       []byte
 	bit            int
@@ -50,7 +50,11 @@ func (c *specColumn) write(u int64) string {
 		}
 		c.number = v
 	}
-	scale := int(c.form % 64)
+	scale, suffix := int(c.form%32), c.suffixes[0]
+	if c.form&32 != 0 {
+		suffix = c.suffixes[v&1]
+		v >>= 1
+	}
 	unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale)), nil)
 	if c.kind == 4 {
 		return new(big.Rat).SetFrac(big.NewInt(v), unit).FloatString(scale)
@@ -64,7 +68,7 @@ func (c *specColumn) write(u int64) string {
 	if c.form&64 == 0 {
 		fraction = strings.TrimRight(strings.TrimRight(fraction, "0"), ".")
 	}
-	return t + fraction + c.suffix
+	return t + fraction + suffix
 }
 
 // columns puts a chunk together that is stored by columns.
@@ -107,11 +111,16 @@ func (r *specReader) columns(payload []byte, raw int) []byte {
 			payload = payload[1+n:]
 			if c.kind == 5 {
 				n := number(&payload)
-				c.suffix = string(payload[:n])
+				c.suffixes[0] = string(payload[:n])
 				payload = payload[n:]
+				if c.form&32 != 0 {
+					c.suffixes[1] = string(payload[:n])
+					payload = payload[n:]
+				}
 			}
 		case 6:
-			c.nFields = number(&payload)
+			c.lengthsSize, c.wordsSize = number(&payload), number(&payload)
+			c.nFields, c.bitsSize = number(&payload), number(&payload)
 			n := number(&payload)
 			c.template, payload = payload[:n], payload[n:]
 			c.size = c.nFields * ((bytes.Count(c.template, []byte{0}) + 1) / 2)
@@ -172,7 +181,7 @@ func (r *specReader) columns(payload []byte, raw int) []byte {
 		c.lengths, lengths = lengths[:c.lengthsSize], lengths[c.lengthsSize:]
 		words := front[:c.wordsSize]
 		front = front[c.wordsSize:]
-		if c.kind == 4 || c.kind == 5 {
+		if c.kind >= 4 {
 			c.others = words
 			continue
 		}
@@ -201,7 +210,14 @@ func (r *specReader) columns(payload []byte, raw int) []byte {
 				out = append(append(out, c.write(c.integer(token))...), c.ending)
 			}
 		}
-		if c.kind == 6 {
+		other := false
+		if c.kind == 6 && len(c.bits) > 0 {
+			other = c.bits[c.bit/8]>>(c.bit%8)&1 != 0
+			c.bit++
+		}
+		if other {
+			out = append(out, field(c, &c.others)...)
+		} else if c.kind == 6 {
 			half := 0
 			for _, b := range c.template {
 				if b == 0 {
