@@ -67,20 +67,20 @@ func unpackHex(packed uint32) uint64 {
 type hexes struct {
 	form   hexForm
 	packed []byte
-	others []byte // a bit for each field: it has another form
-	odd    int    // how many
+	bits   []byte // one for each field: it has another form
+	odd    int    // how many have
 }
 
 // guess finds out which letters of a column's fields are digits, from the first that has enough of them.
-func (h *hexes) guess(c *column) bool {
+func (h *hexes) guess(c *column) (like int, ok bool) {
 	at := 0
 	for _, f := range c.fields[:min(len(c.fields), sampleFields)] {
 		if h.take(c.data[at : at+f.length()]) {
-			return true
+			return 0, true
 		}
 		at += f.length()
 	}
-	return false
+	return 0, false
 }
 
 // take takes the form of a field, and reports whether enough of its letters are digits.
@@ -89,26 +89,33 @@ func (h *hexes) take(field []byte) bool {
 		return false
 	}
 	var template [mostHex]byte
+	digits := 0
 	for i, b := range field {
-		if b-'0' >= 10 && b-'a' >= 6 {
-			if template[i] = b; b == 0 {
-				return false
-			}
+		switch {
+		case b-'0' < 10 || b-'a' < 6:
+			digits++
+		case b == 0:
+			return false
+		default:
+			template[i] = b
 		}
 	}
+	if digits < max(leastHex, len(field)/2) {
+		return false
+	}
 	h.form.set(template[:len(field)])
-	return h.form.digits >= max(leastHex, len(field)/2)
+	return true
 }
 
-// pack packs the fields of a column that have the form. It reports whether most of them do.
-func (h *hexes) pack(c *column) bool {
+// read packs the fields of a column that have the form. It reports whether most of them do.
+func (h *hexes) read(c *column) bool {
 	h.packed = slices.Grow(h.packed[:0], c.n/2+8)
-	h.others = append(h.others[:0], make([]byte, (len(c.fields)+7)/8)...)
+	h.bits = append(h.bits[:0], make([]byte, (len(c.fields)+7)/8)...)
 	h.odd = 0
 	width, at := len(h.form.template), 0
 	for i, f := range c.fields {
 		if f.length() != width || f&1 != c.newlines || !h.add(c.data[at:]) {
-			h.others[i/8] |= 1 << (i % 8)
+			h.bits[i/8] |= 1 << (i % 8)
 			if h.odd++; h.odd > oddFew+i/oddShare {
 				return false
 			}
@@ -118,7 +125,16 @@ func (h *hexes) pack(c *column) bool {
 	return h.odd < len(c.fields)
 }
 
-func (h *hexes) isOther(i int) bool { return h.others[i/8]>>(i%8)&1 != 0 }
+func (h *hexes) kept() (segment, bits []byte) {
+	if h.odd == 0 {
+		return h.packed, nil
+	}
+	return h.packed, h.bits
+}
+
+func (h *hexes) others() int { return h.odd }
+
+func (h *hexes) isOther(i int) bool { return h.bits[i/8]>>(i%8)&1 != 0 }
 
 // add packs a field, which is as long as the form's; ok is false if it is of another form. There are readAhead bytes to be read behind it.
 func (h *hexes) add(from []byte) (ok bool) {
@@ -143,8 +159,7 @@ func (h *hexes) add(from []byte) (ok bool) {
 		packed = binary.LittleEndian.AppendUint32(packed, four)
 	}
 	if left := f.digits - n; left > 0 {
-		x := uint64(digits)
-		four, ok := packHex(x<<(8*left) | binary.LittleEndian.Uint64(from[n:])&(1<<(8*left)-1))
+		four, ok := packHex(digits<<(8*left) | binary.LittleEndian.Uint64(from[n:])&(1<<(8*left)-1))
 		if !ok {
 			return false
 		}

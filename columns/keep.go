@@ -34,10 +34,16 @@ func (s *Splitter) keep(i int) {
 			c.grow(readAhead)
 		}
 		switch {
-		case s.count(c):
-			s.keepNumbers(c)
-		case s.pack(c):
-			s.keepHex(c)
+		case s.takesLess(c, &s.numbers, &c.asNumbers):
+			c.kind, c.form = number, s.numbers.form
+			if c.form.isTime {
+				c.kind = moment
+			}
+			s.keepAs(c, &s.numbers)
+		case s.takesLess(c, &s.hexes, &c.asHex):
+			c.kind = hexadecimal
+			c.hex.set(s.hexes.form.template)
+			s.keepAs(c, &s.hexes)
 		default:
 			s.keepFields(c)
 		}
@@ -56,38 +62,36 @@ func (s *Splitter) keepFields(c *column) {
 	}
 }
 
-// keepNumbers keeps a column as the numbers that were found in it.
-func (s *Splitter) keepNumbers(c *column) {
-	c.kind, c.form = number, s.numbers.form
-	if c.form.isTime {
-		c.kind = moment
-	}
-	s.keepOthers(c, s.numbers.odd, s.numbers.isOther)
-	s.bits = append(s.bits, s.numbers.bits...)
-	c.n = 0
-	c.append(s.numbers.tokens)
+// way is another way to keep a column than as its fields.
+type way interface {
+	// guess finds out how the fields are written, from some of them. Columns that are alike in that have the same like.
+	guess(c *column) (like int, ok bool)
+	// read reads all fields, as guess found them to be written, and reports whether most of them are.
+	read(c *column) bool
+	// kept returns what there is of the column then, and its bits.
+	kept() (segment, bits []byte)
+	// others is how many fields are not written so, and isOther whether one is.
+	others() int
+	isOther(i int) bool
 }
 
-// keepHex keeps a column as the digits that were found in it.
-func (s *Splitter) keepHex(c *column) {
-	c.kind = hexadecimal
-	c.hex.set(s.hexes.form.template)
-	s.keepOthers(c, s.hexes.odd, s.hexes.isOther)
-	if s.hexes.odd > 0 {
-		s.bits = append(s.bits, s.hexes.others...)
-	}
+// keepAs keeps a column as what was read.
+func (s *Splitter) keepAs(c *column, w way) {
+	s.keepOthers(c, w)
+	segment, bits := w.kept()
+	s.bits = append(s.bits, bits...)
 	c.n = 0
-	c.append(s.hexes.packed)
+	c.append(segment)
 }
 
-// keepOthers keeps the fields of a column that are not like most, of which there are so many.
-func (s *Splitter) keepOthers(c *column, odd int, isOther func(i int) bool) {
-	if odd == 0 {
+// keepOthers keeps the fields of a column that are not like most.
+func (s *Splitter) keepOthers(c *column, w way) {
+	if w.others() == 0 {
 		return
 	}
 	at := 0
 	for i, f := range c.fields {
-		if isOther(i) {
+		if w.isOther(i) {
 			s.front = append(s.front, c.data[at:at+f.length()]...)
 			s.appendLength(f, c.newlines)
 		}
@@ -105,7 +109,7 @@ type verdict struct {
 // askEvery is how many texts a verdict is good for.
 const askEvery = 32
 
-// known reports whether there is a verdict about such a column.
+// known reports whether there is a verdict about such a column. If not, it is no until somebody says otherwise.
 func (v *verdict) known(like int) bool {
 	if v.left == 0 || v.like != like {
 		*v = verdict{like: like, left: askEvery - 1}
@@ -115,68 +119,39 @@ func (v *verdict) known(like int) bool {
 	return true
 }
 
-// better finds out whether a column takes less in another way than as its fields.
-func (s *Splitter) better(c *column, other func() int) bool {
-	if s.Measure == nil {
-		return true
+// takesLess reads a column in another way, and reports whether that is how it is kept best.
+func (s *Splitter) takesLess(c *column, w way, v *verdict) bool {
+	like, ok := w.guess(c)
+	if !ok {
+		return false
 	}
-	lengths := len(s.lengths)
-	s.keepFields(c)
-	fields := s.Measure(c.data[:c.n]) + s.Measure(s.lengths[lengths:])
-	s.lengths = s.lengths[:lengths]
-	return other() <= fields
+	known := v.known(like)
+	if known && !v.yes || !w.read(c) {
+		return false
+	}
+	if !known {
+		v.yes = s.Measure == nil || s.measure(c, w) <= s.measureFields(c)
+	}
+	return v.yes
 }
 
-// measureOthers is how many bytes the fields take at last that are not like most.
-func (s *Splitter) measureOthers(c *column, odd int, isOther func(i int) bool) int {
-	front, lengths := len(s.front), len(s.lengths)
-	s.keepOthers(c, odd, isOther)
-	size := s.Measure(s.front[front:]) + s.Measure(s.lengths[lengths:])
-	s.front, s.lengths = s.front[:front], s.lengths[:lengths]
+// measureFields is how many bytes a column takes at last as its fields.
+func (s *Splitter) measureFields(c *column) int {
+	lengths := len(s.lengths)
+	s.keepFields(c)
+	size := s.Measure(c.data[:c.n]) + s.Measure(s.lengths[lengths:])
+	s.lengths = s.lengths[:lengths]
 	return size
 }
 
-// count finds numbers in a column, and reports whether that is how it is kept best.
-func (s *Splitter) count(c *column) bool {
-	x := &s.numbers
-	if !x.guess(c) {
-		return false
-	}
-	like := x.form.scale
-	if x.form.isTime {
-		like = -1
-	}
-	if x.form.time.date {
-		like = -2
-	}
-	known := c.asNumbers.known(like)
-	if known && !c.asNumbers.yes || !x.read(c) || !x.code() {
-		return false
-	}
-	if !known {
-		c.asNumbers.yes = s.better(c, func() int {
-			return s.Measure(x.tokens) + len(x.bits) + s.measureOthers(c, x.odd, x.isOther)
-		})
-	}
-	return c.asNumbers.yes
-}
-
-// pack finds hexadecimal digits in a column, and reports whether that is how it is kept best.
-func (s *Splitter) pack(c *column) bool {
-	h := &s.hexes
-	if !h.guess(c) {
-		return false
-	}
-	known := c.asHex.known(0)
-	if known && !c.asHex.yes || !h.pack(c) {
-		return false
-	}
-	if !known {
-		c.asHex.yes = s.better(c, func() int {
-			return s.Measure(h.packed) + min(h.odd, len(h.others)) + s.measureOthers(c, h.odd, h.isOther)
-		})
-	}
-	return c.asHex.yes
+// measure is how many bytes a column takes at last as what was read.
+func (s *Splitter) measure(c *column, w way) int {
+	front, lengths := len(s.front), len(s.lengths)
+	s.keepOthers(c, w)
+	segment, bits := w.kept()
+	size := s.Measure(segment) + len(bits) + s.Measure(s.front[front:]) + s.Measure(s.lengths[lengths:])
+	s.front, s.lengths = s.front[:front], s.lengths[:lengths]
+	return size
 }
 
 func (s *Splitter) appendLength(f, newlines field) {

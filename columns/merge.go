@@ -201,7 +201,7 @@ func (m *Merger) merge(text, segments []byte, rows int) bool {
 	return at == rows
 }
 
-// numberSource is where the numbers of a column come from.
+// numberSource is where the numbers of a column come from, and the bits and other fields of one of digits.
 type numberSource struct {
 	begin       int // of its bits
 	bit, limit  int // what is left of them

@@ -63,6 +63,10 @@ type numbers struct {
 	bits     []byte
 }
 
+func (x *numbers) kept() (segment, bits []byte) { return x.tokens, x.bits }
+
+func (x *numbers) others() int { return x.odd }
+
 func (x *numbers) isOther(i int) bool { return x.values[i] == none }
 
 // Fields that are not like most of their column: so many may there be, and one of so many others.
@@ -71,8 +75,11 @@ const (
 	oddShare = 2
 )
 
-// read makes numbers of a column's fields, as guess found them to be written. It reports whether most of them are some.
-func (x *numbers) read(c *column) bool {
+// read makes tokens of a column's fields.
+func (x *numbers) read(c *column) bool { return x.parse(c) && x.code() }
+
+// parse makes numbers of a column's fields, as guess found them to be written. It reports whether most of them are some.
+func (x *numbers) parse(c *column) bool {
 	x.values = slices.Grow(x.values[:0], len(c.fields))
 	x.calendar = calendar{}
 	x.odd = 0
@@ -106,9 +113,9 @@ func (x *numbers) read(c *column) bool {
 const sampleFields = 32
 
 // guess finds out how a column's numbers are written, if it has any.
-func (x *numbers) guess(c *column) bool {
+func (x *numbers) guess(c *column) (like int, ok bool) {
 	at, found := 0, false
-	for i := 0; i < min(len(c.fields), sampleFields); i++ {
+	for i := range min(len(c.fields), sampleFields) {
 		field := c.data[at : at+c.fields[i].length()]
 		at += len(field)
 		form, ok := formOf(field)
@@ -117,8 +124,11 @@ func (x *numbers) guess(c *column) bool {
 		case !found:
 			x.form, found = form, true
 			x.form.time.suffix = bytes.Clone(form.time.suffix)
-			if !form.isTime || form.time.date {
-				return true
+			switch {
+			case form.time.date:
+				return -2, true
+			case !form.isTime:
+				return form.scale, true
 			}
 		case form.isTime:
 			// One that ends with a zero says that none are left out.
@@ -126,7 +136,7 @@ func (x *numbers) guess(c *column) bool {
 			x.form.time.scale = max(x.form.time.scale, form.time.scale)
 		}
 	}
-	return found
+	return -1, found
 }
 
 // formOf says how a number is written.
@@ -234,16 +244,13 @@ func (x *numbers) code() (ok bool) {
 // round takes away the digits that all times lack, and, if there is one suffix only, the bit that says which.
 func (x *numbers) round() {
 	t := &x.form.time
-	unit := tenTo[mostBehind-t.scale]
 	if t.trimmed {
-		for t.scale = 0; t.scale < mostBehind; t.scale += 3 {
-			unit = tenTo[mostBehind-t.scale]
-			if !slices.ContainsFunc(x.values, func(v int64) bool { return v != none && (v>>1)%unit != 0 }) {
-				break
-			}
+		finer := func(v int64) bool { return v != none && (v>>1)%tenTo[mostBehind-t.scale] != 0 }
+		for t.scale = 0; t.scale < mostBehind && slices.ContainsFunc(x.values, finer); {
+			t.scale += 3
 		}
-		unit = tenTo[mostBehind-t.scale]
 	}
+	unit := tenTo[mostBehind-t.scale]
 	for i, v := range x.values {
 		if v == none {
 			continue

@@ -12,9 +12,9 @@ type Splitter struct {
 	used       int
 	delimiter  byte
 	head, tail int
-	front      []byte // head, tail, dictionaries, fields of columns of numbers that are none
+	front      []byte // head, tail, dictionaries, fields that are not like most of their column
 	lengths    []byte
-	bits       []byte // of numbers
+	bits       []byte // of numbers, and of which fields are others
 	trial      *words
 	codes      []byte
 	numbers    numbers
@@ -49,7 +49,7 @@ type column struct {
 	words    *words
 	lengths  int // bytes of its lengths
 	texts    int // bytes that it has in the front
-	bits     int // bytes of the bits of its numbers
+	bits     int // bytes of its bits
 	form     numberForm
 	hex      hexForm
 	like     int // number of the column that has the same codes
