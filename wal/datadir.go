@@ -93,13 +93,26 @@ func (d DataDir) Recovering() bool {
 	if d == "" {
 		return false
 	}
+	pid := d.server()
+	return pid > 0 && (d.Standby() || d.EndsWithTheArchive()) && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
+// FirstProcess reports whether a server runs there that is the first process of its
+// container, and so becomes the parent of each process there that loses its own.
+func (d DataDir) FirstProcess() bool { return d != "" && d.server() == 1 }
+
+// server returns the process id of the server there, 0 if there is none.
+func (d DataDir) server() int {
 	data, err := os.ReadFile(d.path("postmaster.pid"))
-	if err != nil || !d.Standby() && !d.EndsWithTheArchive() {
-		return false
+	if err != nil {
+		return 0
 	}
 	first, _, _ := strings.Cut(string(data), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	return err == nil && pid > 0 && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	if err != nil {
+		return 0
+	}
+	return pid
 }
 
 // System returns the system identifier of the cluster, 0 if there is no control file.

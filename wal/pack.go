@@ -84,6 +84,7 @@ type Source struct {
 	Name   Name
 	Path   string   // as the server named it
 	System SystemID // of the cluster; 0 if it is not known from elsewhere
+	Ahead  bool     // the server has not asked for it yet: it is behind, and speed counts for more than space
 }
 
 // Pack reads the file, which has length bytes. The errors about its content wrap
@@ -118,6 +119,7 @@ func (p *Packer) Pack(ctx context.Context, src Source, file io.ReaderAt, length 
 		if e == nil {
 			e = &pieceEncoder{zstd: p.zstd, quick: p.quick, decoder: pieceDecoder{zstd: p.dec}}
 		}
+		e.hurry = src.Ahead
 		want := int(min(int64(size), length-int64(i)*int64(size)))
 		e.raw = slices.Grow(e.raw[:0], want)[:want]
 		if _, err := file.ReadAt(e.raw, int64(i)*int64(size)); err != nil {

@@ -65,8 +65,14 @@ func TestPieceEncodings(t *testing.T) {
 		"a text":                {bytes.Repeat([]byte("some text "), 30), place{}, encodingQuick, index.Zstd},
 		"real, and noise in it": {changed(func(b []byte) { copy(b[300_000:], noise[:400_000]) }), pages, encodingQuickPredicted, encodingPredicted},
 	} {
-		for level, want := range map[compress.Level]index.Encoding{compress.Fastest: test.quick, compress.Default: test.zstd} {
+		for _, way := range []struct {
+			level compress.Level
+			hurry bool
+			want  index.Encoding
+		}{{compress.Fastest, false, test.quick}, {compress.Fastest, true, test.quick}, {compress.Default, false, test.zstd}} {
+			level, want := way.level, way.want
 			e := newPieceEncoder(t, level)
+			e.hurry = way.hurry
 			e.raw = bytes.Clone(test.data)
 			piece, err := e.encode(test.where)
 			if err != nil {

@@ -22,6 +22,10 @@ type Pusher struct {
 	Records   string // directory for what was pushed ahead; empty: nothing is
 	Packer    *Packer
 
+	// StartAhead starts a process that calls PushAhead for the same file, and does not wait
+	// for it; nil if there is to be none.
+	StartAhead func() error
+
 	// Storage is where the repository is; Open opens it. Opening is left until it is
 	// known to be needed, and goes on beside the packing.
 	Storage storage.Storage
@@ -32,42 +36,75 @@ type Pusher struct {
 type session struct {
 	*Pusher
 	path    string // of the file
+	name    Name
+	records *records // nil: there are none
 	archive *Archive
 	control SystemID // of the data directory; 0 if there is no control file
 	begun   map[SystemID]bool
 	opened  chan error
 }
 
-// Push puts the file into the archive, and returns when it is durable there. Then it
-// goes on with the files that the server is going to ask for next, for a few seconds
-// at most; what becomes of those is of no importance for its result.
+// Push puts the file into the archive, and returns when it is durable there. Where more files
+// wait to be pushed, a process is started that pushes them meanwhile. If there can be none,
+// Push goes on with them itself, for a few seconds at most; what becomes of those is of no
+// importance for its result.
 func (p *Pusher) Push(ctx context.Context, path string) error {
-	name, err := ParseName(filepath.Base(path))
-	if err != nil {
-		return err
-	}
-	if _, err := archivePrefix(p.Namespace, p.Content); err != nil {
-		return err
-	}
-	records := p.openRecords(filepath.Dir(path))
-	if records.confirmed(ctx, p, path, name) {
-		return nil
-	}
-	s := &session{Pusher: p, path: path, begun: make(map[SystemID]bool), opened: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s, err := p.newSession(path)
+	if err != nil || s.records.confirmed(ctx, p, path, s.name) {
+		return err
+	}
+	if s.records != nil {
+		s.records.openClaims()
+		defer s.claim(ctx)()
+		if s.records.confirmed(ctx, p, path, s.name) { // by now
+			return nil
+		}
+	}
 	go func() { s.opened <- s.open(ctx) }()
 	if err := s.readControl(); err != nil {
 		return err
 	}
-	go s.prepare(ctx, name)
-	if _, err := s.push(ctx, path, name); err != nil {
+	go s.prepare(ctx)
+	started := make(chan bool, 1)
+	go func() { started <- s.startAhead(ctx) }()
+	if _, err := s.push(ctx, Source{Name: s.name, Path: path}); err != nil {
 		return err
 	}
-	if records != nil {
-		s.ahead(ctx, records)
+	if s.records != nil && !<-started {
+		s.ahead(ctx, false)
 	}
 	return nil
+}
+
+// newSession returns a session for the file with the path.
+func (p *Pusher) newSession(path string) (*session, error) {
+	name, err := ParseName(filepath.Base(path))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := archivePrefix(p.Namespace, p.Content); err != nil {
+		return nil, err
+	}
+	return &session{
+		Pusher: p, path: path, name: name, records: p.openRecords(filepath.Dir(path)),
+		begun: make(map[SystemID]bool), opened: make(chan error, 1),
+	}, nil
+}
+
+// claimPatience is how long a push waits for a process that has begun to push the file ahead. A
+// storage that keeps that one waiting for longer is left to the call, which can say so.
+const claimPatience = 20 * time.Second
+
+// claim claims the file, after another process has done with it, and returns what ends that.
+func (s *session) claim(ctx context.Context) (giveBack func()) {
+	at := byteOf(s.name)
+	if !s.records.claims.take(at) {
+		s.records.claims.wait(ctx, at, claimPatience)
+		s.records.claims.take(at)
+	}
+	return func() { s.records.claims.giveBack(at) }
 }
 
 // open opens the archive and finds out which epochs it has.
@@ -93,14 +130,14 @@ func (s *session) open(ctx context.Context) error {
 
 // prepare has the storage make ready for the file while it is being packed: to make
 // sure of five directories takes a file system as long as to store the file.
-func (s *session) prepare(ctx context.Context, name Name) {
+func (s *session) prepare(ctx context.Context) {
 	st, ok := storage.As[interface {
 		Prepare(ctx context.Context, key string) error
 	}](s.Storage)
 	if !ok || s.waitOpen(ctx) != nil || !s.begun[s.control] { // nothing is made where nothing may be
 		return
 	}
-	_ = st.Prepare(ctx, s.archive.key(s.control, name)) // whatever it is, to store the file meets it too
+	_ = st.Prepare(ctx, s.archive.key(s.control, s.name)) // whatever it is, to store the file meets it too
 }
 
 // waitOpen returns when the archive is open.
@@ -131,7 +168,8 @@ func (s *session) readControl() error {
 }
 
 // push packs and stores one file, and returns what is known of it.
-func (s *session) push(ctx context.Context, path string, name Name) (*pushed, error) {
+func (s *session) push(ctx context.Context, src Source) (*pushed, error) {
+	path, name := src.Path, src.Name
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -149,9 +187,17 @@ func (s *session) push(ctx context.Context, path string, name Name) (*pushed, er
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	packed, err := s.Packer.Pack(ctx, Source{Name: name, Path: path, System: s.control}, f, info.Size())
+	src.System = s.control
+	packed, err := s.Packer.Pack(ctx, src, f, info.Size())
 	if err != nil {
 		return nil, s.explain(path, err)
+	}
+	if src.Ahead {
+		// Nobody has asked for it yet: the server may have taken the file for something else.
+		now, err := os.Stat(path)
+		if err != nil || identify(now) != identify(info) {
+			return nil, fmt.Errorf("%s: it changed meanwhile: %w", path, errors.Join(err, ErrAbsent))
+		}
 	}
 	if err := s.waitOpen(ctx); err != nil {
 		return nil, err

@@ -18,6 +18,8 @@ import (
 type records struct {
 	dir string
 	wal string // the files' directory
+
+	claims claims // who pushes what at the moment
 }
 
 // pushed is a record.
@@ -73,6 +75,9 @@ func (p *Pusher) openRecords(walDir string) *records {
 	}
 	return &records{dir: dir, wal: walDir}
 }
+
+// openClaims opens the claims, which need not be done for a file that there is a record of.
+func (r *records) openClaims() { r.claims = openClaims(r.dir + ".claims") }
 
 // confirmed reports whether the file was pushed already: there is a record of the very
 // file, and its object is there.

@@ -50,7 +50,7 @@ func isFetch(args []string) bool {
 		switch word {
 		case "fetch":
 			return true
-		case "push", "list", "verify", "check", "cleanup", "restore-point", prefetchCommand:
+		case "push", "list", "verify", "check", "cleanup", "restore-point", prefetchCommand, pushAheadCommand:
 			return false // its arguments may be called anything
 		}
 	}

@@ -49,6 +49,10 @@ func main() {
 	if !isPush(os.Args[1:]) { // which has its own way
 		limitGarbage()
 	}
+	if os.Args[0] == besideName {
+		runBeside(os.Args[1:])
+		return
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			plugin.Report(os.Stderr, fmt.Errorf("internal error: %v", r))

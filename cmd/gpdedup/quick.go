@@ -23,6 +23,8 @@ func readQuickly(cli *CLI, args []string) (name string, run func(g *Globals) err
 	switch args[1] {
 	case "push":
 		command, run = &w.Push, func(g *Globals) error { return w.Push.Run(g, w) }
+	case pushAheadCommand:
+		command, run = &w.PushAhead, func(g *Globals) error { return w.PushAhead.Run(g, w) }
 	case "fetch":
 		command, run = &w.Fetch, func(g *Globals) error { return w.Fetch.Run(g, w) }
 	case prefetchCommand:

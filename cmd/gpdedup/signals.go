@@ -25,6 +25,7 @@ type signals struct {
 	mu    sync.Mutex
 	got   syscall.Signal
 	quiet bool
+	end   func(syscall.Signal) // ends the process
 }
 
 // Quiet makes a signal end the process without a word, for commands whose standard
@@ -41,7 +42,7 @@ func (s *signals) Quiet() {
 // with them ignored. A second one ends the process at once.
 func catchSignals(parent context.Context) *signals {
 	ctx, cancel := context.WithCancelCause(parent)
-	s := &signals{Context: ctx}
+	s := &signals{Context: ctx, end: plugin.DieBy}
 	incoming := make(chan os.Signal, 1)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT} {
 		if !signal.Ignored(sig) {
@@ -75,7 +76,7 @@ func (s *signals) DieIfAsked() {
 	if !quiet {
 		fmt.Fprintf(os.Stderr, "gpdedup: ended by %s\n", signalName(sig))
 	}
-	plugin.DieBy(sig)
+	s.end(sig)
 }
 
 func signalName(sig syscall.Signal) string {

@@ -19,14 +19,15 @@ type WalCmd struct {
 	Content string `name:"content" placeholder:"N" help:"Greenplum's content id, which it puts in place of %c; leave it out elsewhere."`
 	PGData  string `name:"pgdata" placeholder:"DIR" help:"The data directory, whose control file tells the cluster; that of the file, or the working directory, if nothing is said."`
 
-	Push     WalPushCmd     `cmd:"" help:"Put a file into the archive: for archive_command."`
-	Fetch    WalFetchCmd    `cmd:"" help:"Get a file out of the archive: for restore_command."`
-	Prefetch WalPrefetchCmd `cmd:"" hidden:"" help:"What fetch leaves behind."`
-	List     WalListCmd     `cmd:"" help:"What the archive holds, and what is missing."`
-	Verify   WalVerifyCmd   `cmd:"" help:"Check the archive: damage, gaps, histories, base backups."`
-	Check    WalCheckCmd    `cmd:"" help:"Have the server archive a segment, and read it back."`
-	Cleanup  WalCleanupCmd  `cmd:"" help:"Remove WAL that nobody needs: for archive_cleanup_command."`
-	Point    WalPointCmd    `cmd:"" name:"restore-point" help:"Record a restore point of a Greenplum cluster."`
+	Push      WalPushCmd      `cmd:"" help:"Put a file into the archive: for archive_command."`
+	PushAhead WalPushAheadCmd `cmd:"" name:"push-ahead" hidden:"" help:"What push starts."`
+	Fetch     WalFetchCmd     `cmd:"" help:"Get a file out of the archive: for restore_command."`
+	Prefetch  WalPrefetchCmd  `cmd:"" hidden:"" help:"What fetch leaves behind."`
+	List      WalListCmd      `cmd:"" help:"What the archive holds, and what is missing."`
+	Verify    WalVerifyCmd    `cmd:"" help:"Check the archive: damage, gaps, histories, base backups."`
+	Check     WalCheckCmd     `cmd:"" help:"Have the server archive a segment, and read it back."`
+	Cleanup   WalCleanupCmd   `cmd:"" help:"Remove WAL that nobody needs: for archive_cleanup_command."`
+	Point     WalPointCmd     `cmd:"" name:"restore-point" help:"Record a restore point of a Greenplum cluster."`
 
 	everyContent bool // no content id was given
 }

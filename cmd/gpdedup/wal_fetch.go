@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/size"
 	"github.com/gpdedup/gpdedup/metrics"
-	"github.com/gpdedup/gpdedup/plugin"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
 )
@@ -92,7 +89,10 @@ func (c *WalFetchCmd) prepare(g *Globals, w *WalCmd) (*wal.Fetch, error) {
 	}
 	if limit > 0 {
 		f.OpenSpool = func(system wal.SystemID, d wal.DataDir) (*wal.Spool, error) { return c.openSpool(g, w, system, d) }
-		f.StartPrefetch = startPrefetch
+		// A session of its own: neither a signal to the server's processes, nor its end, has to do with it.
+		f.StartPrefetch = func() error {
+			return startBeside("fetch", prefetchCommand, &syscall.SysProcAttr{Setsid: true})
+		}
 	}
 	return f, nil
 }
@@ -162,31 +162,6 @@ func (c *WalFetchCmd) openSpool(g *Globals, w *WalCmd, system wal.SystemID, d wa
 
 // prefetchCommand is the command that the process performs that fetches ahead.
 const prefetchCommand = "prefetch"
-
-// startPrefetch starts it: a session of its own with none of our descriptors, so that
-// neither the server's log nor a signal to its processes, nor its end, has to do with it.
-func startPrefetch() error {
-	args := slices.Clone(os.Args[1:])
-	at := slices.Index(args, "wal")
-	if at < 0 {
-		return errors.New("no wal in the command line")
-	}
-	command := slices.Index(args[at:], "fetch")
-	if command < 0 {
-		return errors.New("no fetch in the command line")
-	}
-	args[at+command] = prefetchCommand
-	plugin.KeepDescriptors()
-	child := exec.Command("/proc/self/exe", args...)
-	child.Args[0] = "gpdedup"
-	// Stdin, Stdout and Stderr are nil, which is /dev/null. The working directory stays
-	// until the paths in the configuration were looked up.
-	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := child.Start(); err != nil {
-		return err
-	}
-	return child.Process.Release()
-}
 
 // WalPrefetchCmd is what wal fetch leaves behind. It takes the same command line.
 type WalPrefetchCmd struct{ WalFetchCmd }

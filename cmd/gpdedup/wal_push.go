@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -22,8 +23,8 @@ type WalPushCmd struct {
 
 // Help shows examples.
 func (WalPushCmd) Help() string {
-	return `The exit code is 0 when the file is durable in the repository. Files that the server
-has marked as ready too are pushed along, several at a time, so that a backlog drains
+	return `The exit code is 0 when the file is durable in the repository. While more files are marked
+as ready, a process beside the calls pushes them, several at a time, so that a backlog drains
 quickly. A file that is in the archive already is a success if it has the same bytes; if
 not, the exit code is 3, and nothing is overwritten.
 
@@ -43,8 +44,14 @@ By hand, after initdb or pg_upgrade made a new cluster in the place of an old on
 `
 }
 
-// isPush reports whether the command line is that of a server's archive_command.
-func isPush(args []string) bool { return len(args) > 1 && args[0] == "wal" && args[1] == "push" }
+// pushAheadCommand is the command that the process performs that pushes ahead.
+const pushAheadCommand = "push-ahead"
+
+// isPush reports whether the command line is that of a server's archive_command, or of the
+// process that pushes ahead for it.
+func isPush(args []string) bool {
+	return len(args) > 1 && args[0] == "wal" && (args[1] == "push" || args[1] == pushAheadCommand)
+}
 
 // fewCollections keeps the process, which is short, from collecting its garbage as long
 // as that does not take much memory: it takes a tenth of the time of a push.
@@ -64,17 +71,22 @@ func (c *WalPushCmd) Run(g *Globals, w *WalCmd) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(g.Context(), c.Timeout, fmt.Errorf("gave up after %s (--timeout)", c.Timeout))
 	defer cancel()
-	err := within(ctx, func(ctx context.Context) error { return c.push(ctx, g, w) })
+	p, err := c.pusher(g, w)
+	if err == nil {
+		err = within(ctx, func(ctx context.Context) error { return p.Push(ctx, c.Path) })
+	}
 	if err != nil {
 		return fmt.Errorf("wal push: %w", err)
 	}
+	g.countPushed(w.Content, c.Path, w.PGData)
 	return nil
 }
 
-func (c *WalPushCmd) push(ctx context.Context, g *Globals, w *WalCmd) error {
+// pusher returns what the command line asks for.
+func (c *WalPushCmd) pusher(g *Globals, w *WalCmd) (*wal.Pusher, error) {
 	st, err := patientStorage(g)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	level := g.compression
 	if level == "" {
@@ -82,7 +94,7 @@ func (c *WalPushCmd) push(ctx context.Context, g *Globals, w *WalCmd) error {
 	}
 	packer, err := wal.NewPacker(level, g.cores(), version)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p := &wal.Pusher{
 		Namespace: g.Namespace, Content: w.Content, PGData: w.PGData, NewEpoch: c.NewEpoch, Packer: packer,
@@ -91,10 +103,35 @@ func (c *WalPushCmd) push(ctx context.Context, g *Globals, w *WalCmd) error {
 	}
 	if !c.NoAhead {
 		p.Records = walCache(g, "pushed")
+		p.StartAhead = func() error {
+			if wal.DataDirOf(c.Path).FirstProcess() {
+				return errors.New("the server would take it for one of its own")
+			}
+			// In the group of the server's process that archives: what ends that at once, ends this.
+			return startBeside("push", pushAheadCommand, nil)
+		}
 	}
-	if err := p.Push(ctx, c.Path); err != nil {
+	return p, nil
+}
+
+// WalPushAheadCmd is what wal push starts. It takes the same command line.
+type WalPushAheadCmd struct{ WalPushCmd }
+
+// Help says what it is.
+func (WalPushAheadCmd) Help() string {
+	return `Nobody needs to call it:
+
+	gpdedup wal push-ahead --cluster main pg_wal/000000010000000000000001
+`
+}
+
+// Run pushes ahead.
+func (c *WalPushAheadCmd) Run(g *Globals, w *WalCmd) error {
+	g.signals.Quiet()
+	fewCollections()
+	p, err := c.pusher(g, w)
+	if err != nil {
 		return err
 	}
-	g.countPushed(w.Content, c.Path, w.PGData)
-	return nil
+	return p.PushAhead(g.Context(), c.Path)
 }

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+
+	"github.com/gpdedup/gpdedup/plugin"
+)
+
+// A command that a server waits for may leave a process behind that does beforehand what the
+// server will ask for next. It takes the same command line, with another command.
+
+// besideName is the name that it is started under.
+const besideName = "gpdedup-beside"
+
+// startBeside starts it: with none of our descriptors, so that the server's log has nothing to
+// do with it.
+func startBeside(command, other string, attributes *syscall.SysProcAttr) error {
+	args := slices.Clone(os.Args[1:])
+	at := slices.Index(args, "wal")
+	if at < 0 {
+		return errors.New("no wal in the command line")
+	}
+	word := slices.Index(args[at:], command)
+	if word < 0 {
+		return errors.New("no " + command + " in the command line")
+	}
+	args[at+word] = other
+	plugin.KeepDescriptors()
+	child := exec.Command("/proc/self/exe", args...)
+	child.Args[0] = besideName
+	// Stdin, Stdout and Stderr are nil, which is /dev/null. The working directory stays:
+	// paths in the command line are relative to it.
+	child.SysProcAttr = attributes
+	if err := child.Start(); err != nil {
+		return err
+	}
+	return child.Process.Release()
+}
+
+// runBeside is what it does. It has lost its parent: to a server that is the first process of
+// its container it counts as one of the server's own, and where one of those fails or ends by a
+// signal, the server starts all over again. So this ends as if nothing was wrong; nobody
+// waits to hear how it ends.
+func runBeside(args []string) {
+	defer func() { _ = recover() }()
+	signals := catchSignals(context.Background())
+	signals.Quiet()
+	signals.end = func(syscall.Signal) { os.Exit(0) }
+	_ = runCommand(signals, args) // the command that needs what this failed to do will say
+}
