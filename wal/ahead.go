@@ -48,6 +48,9 @@ func (p *Pusher) PushAhead(ctx context.Context, path string) error {
 	if err := s.readControl(); err != nil {
 		return err
 	}
+	if p.Recorded != nil {
+		p.Recorded(s.records.dir)
+	}
 	s.ahead(ctx, true)
 	return nil
 }

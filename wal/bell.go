@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // openBell opens the reading end of the bell.
 func (s *Spool) openBell() (*os.File, error) {
-	path := s.path(bellFile)
+	path := s.path(quick.BellFile)
 	if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
 	}
@@ -37,15 +39,7 @@ func listen(bell *os.File, rung chan<- struct{}) {
 }
 
 // Ring wakes the process that fetches ahead, and reports whether there is one.
-func (s *Spool) Ring() bool {
-	fd, err := unix.Open(s.path(bellFile), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return false // nobody has its other end open
-	}
-	defer unix.Close(fd)
-	_, err = unix.Write(fd, []byte{'\n'})
-	return err == nil || errors.Is(err, unix.EAGAIN) // it has been rung often enough
-}
+func (s *Spool) Ring() bool { return quick.Ring(s.dir) }
 
 // lock takes the lock of the process that fetches ahead, if nobody has it.
 func (s *Spool) lock() (*os.File, bool) {

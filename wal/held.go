@@ -7,49 +7,34 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
-// held is a segment in the spool. Its file is named
-//
-//	<segment>.<first 16 digits of its hash>.<time of its last change, ns, hexadecimal>.<boot>
+// held is a segment in the spool.
 type held struct {
-	name    Name
-	file    string
-	hash    string
-	changed int64  // ns since 1970, as its name says
-	boot    string // the machine's start before that; empty: not known
-	info    os.FileInfo
+	quick.Held
+	name Name
 }
 
-func (h *held) size() int64 { return h.info.Size() }
+func (h *held) size() int64 { return h.Info.Size() }
 
 // list returns the segments in the spool.
 func (s *Spool) list() ([]held, error) {
-	entries, err := os.ReadDir(s.dir)
+	there, err := quick.List(s.dir)
 	if err != nil {
 		return nil, err
 	}
 	var all []held
-	for _, e := range entries {
-		fields := strings.Split(e.Name(), ".")
-		if len(fields) != 4 || len(fields[0]) != 24 || len(fields[1]) != heldDigits {
-			continue
+	for _, h := range there {
+		if name, err := ParseName(h.Segment); err == nil {
+			all = append(all, held{h, name})
 		}
-		name, err := ParseName(fields[0])
-		changed, terr := strconv.ParseInt(fields[2], 16, 64)
-		info, ierr := e.Info()
-		if err != nil || terr != nil || ierr != nil {
-			continue
-		}
-		all = append(all, held{name: name, file: s.path(e.Name()), hash: fields[1], changed: changed, boot: fields[3], info: info})
 	}
 	return all, nil
 }
@@ -67,31 +52,6 @@ func (s *Spool) find(name Name) (held, bool) {
 	return held{}, false
 }
 
-const heldDigits = 16
-
-// heldFresh is how long a segment is handed over as it was checked when it was put
-// into the spool, unless it was changed since. A server that got it directly may take as
-// long to read it.
-const heldFresh = time.Minute
-
-// fresh reports whether the segment need not be checked again. It may not be durable yet,
-// so it is not fresh after the machine went down, however soon it came up again.
-func (h *held) fresh() bool {
-	modified := h.info.ModTime()
-	age := time.Since(modified)
-	return modified.UnixNano() == h.changed && age >= 0 && age < heldFresh && h.boot != "" && h.boot == thisBoot()
-}
-
-// thisBoot returns what tells this start of the machine from others, or "".
-func thisBoot() string {
-	const digits = 8
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil || len(id) < digits {
-		return ""
-	}
-	return string(id[:digits])
-}
-
 // errSpoiled: what the spool holds is not what was put there.
 var errSpoiled = errors.New("the spooled file is damaged")
 
@@ -103,17 +63,17 @@ func (s *Spool) Take(ctx context.Context, name Name, dest string, durable bool) 
 	if !found {
 		return false, 0, nil
 	}
-	f, err := os.Open(h.file)
+	f, err := os.Open(h.File)
 	if err != nil {
 		return false, 0, nil // it is fetched
 	}
 	defer f.Close()
 	// On the file system of dest its bytes need not be copied.
-	if !h.fresh() && copyTo(io.Discard, f, h) != nil {
-		_ = os.Remove(h.file)
+	if !h.Fresh() && copyTo(io.Discard, f, h) != nil {
+		_ = os.Remove(h.File)
 		return false, 0, nil
 	}
-	if err := os.Rename(h.file, dest); err == nil {
+	if err := os.Rename(h.File, dest); err == nil {
 		if durable {
 			err = errors.Join(f.Sync(), syncDir(filepath.Dir(dest)))
 		}
@@ -130,7 +90,7 @@ func (s *Spool) Take(ctx context.Context, name Name, dest string, durable bool) 
 	} else if err == nil {
 		taken = true
 	}
-	_ = os.Remove(h.file)
+	_ = os.Remove(h.File)
 	return taken, h.size(), err
 }
 
@@ -151,7 +111,7 @@ func copyTo(w io.Writer, f *os.File, h held) error {
 			return fmt.Errorf("%w: %w", errSpoiled, err)
 		}
 	}
-	if digest.ID(hash.Sum(nil)).String()[:heldDigits] != h.hash {
+	if digest.ID(hash.Sum(nil)).String()[:quick.HashDigits] != h.Hash {
 		return errSpoiled
 	}
 	return nil
@@ -164,7 +124,7 @@ const spoolPatience = 10 * time.Second
 func (s *Spool) await(ctx context.Context, name Name) (held, bool) {
 	for deadline := time.Now().Add(spoolPatience); ; {
 		// In this order: between the two it may become a whole one, not the reverse.
-		_, err := os.Lstat(s.path(name.String() + partSuffix))
+		_, err := os.Lstat(s.path(name.String() + quick.PartSuffix))
 		coming := err == nil
 		if h, found := s.find(name); found {
 			return h, true
@@ -183,7 +143,7 @@ func (s *Spool) await(ctx context.Context, name Name) (held, bool) {
 // add puts a segment into the spool, which write writes, and whose hash it returns. Then
 // it can be taken. It returns the file.
 func (s *Spool) add(name Name, write func(io.Writer) (digest.ID, error)) (file string, err error) {
-	part := s.path(name.String() + partSuffix)
+	part := s.path(name.String() + quick.PartSuffix)
 	f, err := create(part)
 	if err != nil {
 		return "", err
@@ -195,7 +155,7 @@ func (s *Spool) add(name Name, write func(io.Writer) (digest.ID, error)) (file s
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		file = s.path(fmt.Sprintf("%s.%s.%x.%s", name, hash.String()[:heldDigits], info.ModTime().UnixNano(), thisBoot()))
+		file = s.path(quick.HeldName(name.String(), hash.String(), info.ModTime()))
 		err = os.Rename(part, file)
 	}
 	if err != nil {
@@ -239,11 +199,11 @@ func settle(file string) {
 
 // announce says that a segment is coming; retract takes that back.
 func (s *Spool) announce(name Name) error {
-	f, err := os.OpenFile(s.path(name.String()+partSuffix), os.O_WRONLY|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(s.path(name.String()+quick.PartSuffix), os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-func (s *Spool) retract(name Name) { _ = os.Remove(s.path(name.String() + partSuffix)) }
+func (s *Spool) retract(name Name) { _ = os.Remove(s.path(name.String() + quick.PartSuffix)) }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // Kind says what a file of the archive is. The values are those of the format.
@@ -62,7 +63,7 @@ func ParseName(s string) (Name, error) {
 	case strings.HasSuffix(s, backupSuffix):
 		n.Kind, digits = Backup, strings.TrimSuffix(s, backupSuffix)
 		segment, offset, found := strings.Cut(digits, ".")
-		if !found || !parseHex(offset, &n.Offset) {
+		if !found || !quick.ParseHex(offset, &n.Offset) {
 			return Name{}, noName(s)
 		}
 		digits = segment
@@ -71,7 +72,7 @@ func ParseName(s string) (Name, error) {
 	if n.Kind == History {
 		parts = parts[:1]
 	}
-	if !parseHex(digits, parts...) || n.Timeline == 0 {
+	if !quick.ParseHex(digits, parts...) || n.Timeline == 0 {
 		return Name{}, noName(s)
 	}
 	return n, nil
@@ -80,22 +81,6 @@ func ParseName(s string) (Name, error) {
 func noName(s string) error {
 	return repo.WithHint(fmt.Errorf("%w: %.80q is not the name of a WAL segment, .partial, .history or .backup file", repo.ErrUsage, s),
 		"archive_command gives %p or %f, restore_command gives %f")
-}
-
-// parseHex reads eight upper-case hexadecimal digits for each of dst, and nothing else.
-func parseHex(s string, dst ...*uint32) bool {
-	if len(s) != 8*len(dst) {
-		return false
-	}
-	for i, d := range dst {
-		part := s[8*i : 8*i+8]
-		v, err := strconv.ParseUint(part, 16, 32)
-		if err != nil || strings.ToUpper(part) != part {
-			return false
-		}
-		*d = uint32(v)
-	}
-	return true
 }
 
 // String returns the name as PostgreSQL writes it.
@@ -118,25 +103,17 @@ func (n Name) Position() uint64 { return uint64(n.Log)<<32 | uint64(n.Seg) }
 
 // The sizes that a segment may have, in bytes: powers of two.
 const (
-	MinSegmentSize = 1 << 20
-	MaxSegmentSize = 1 << 30
+	MinSegmentSize = quick.MinSize
+	MaxSegmentSize = quick.MaxSize
 )
-
-func validSegmentSize(size uint32) bool {
-	return size >= MinSegmentSize && size <= MaxSegmentSize && size&(size-1) == 0
-}
 
 // Number returns the segment's number for segments of size bytes, and false if there
 // is none with that name.
 func (n Name) Number(size uint32) (uint64, bool) {
-	if n.Kind == History || !validSegmentSize(size) {
+	if n.Kind == History {
 		return 0, false
 	}
-	perLog := uint64(1) << 32 / uint64(size)
-	if uint64(n.Seg) >= perLog {
-		return 0, false
-	}
-	return uint64(n.Log)*perLog + uint64(n.Seg), true
+	return quick.Number(n.Log, n.Seg, size)
 }
 
 // SegmentName returns the name of a segment by its number, for segments of size bytes,

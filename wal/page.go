@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // SystemID is the number that initdb gives a cluster. Everything that was copied from
@@ -55,7 +57,7 @@ func ParsePageHeader(data []byte) (PageHeader, error) {
 	switch {
 	case info&pageLongHeader == 0 || info&^pageAllFlags != 0 || h.Magic == 0:
 		return PageHeader{}, fmt.Errorf("%w: no WAL page begins the file (magic number %04X, flags %04X)", ErrPage, h.Magic, info)
-	case !validSegmentSize(h.SegmentSize):
+	case !quick.ValidSize(h.SegmentSize):
 		return PageHeader{}, fmt.Errorf("%w: it claims segments of %d bytes", ErrPage, h.SegmentSize)
 	case !validPageSize(h.PageSize):
 		return PageHeader{}, fmt.Errorf("%w: it claims pages of %d bytes", ErrPage, h.PageSize)

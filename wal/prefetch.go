@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // Prefetcher fetches into a spool what a server in recovery will ask for next. There is one
@@ -234,7 +235,7 @@ func (p *Prefetcher) prune(at request, all []held) []held {
 		return all // it will want that when it turns round
 	}
 	return slices.DeleteFunc(all, func(h held) bool {
-		return h.name.Position() <= at.name.Position() && os.Remove(h.file) == nil
+		return h.name.Position() <= at.name.Position() && os.Remove(h.File) == nil
 	})
 }
 
@@ -308,8 +309,8 @@ func (s *Spool) sweep() {
 		return
 	}
 	for _, e := range entries {
-		const segmentPart = 24 + len(partSuffix)
-		if name := e.Name(); len(name) == segmentPart && name[24:] == partSuffix {
+		const segmentPart = 24 + len(quick.PartSuffix)
+		if name := e.Name(); len(name) == segmentPart && name[24:] == quick.PartSuffix {
 			_ = os.Remove(s.path(name)) // overwritten otherwise
 		}
 	}

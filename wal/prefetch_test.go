@@ -15,6 +15,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 func (w *world) newSpool(d DataDir) *Spool {
@@ -204,7 +205,7 @@ func TestSpoolLeftovers(t *testing.T) {
 	w := newWorld(t, true)
 	d := w.newDataDir(testSystem, 1)
 	s := w.newSpool(d)
-	w.must(os.WriteFile(s.path(lastFile), []byte(seg(1, 7)+" 1048576 back\n"), 0o600))
+	w.must(os.WriteFile(s.path(quick.LastFile), []byte(seg(1, 7)+" 1048576 back\n"), 0o600))
 	if at, ok := s.last(); ok {
 		t.Errorf("a file was taken for a link: %+v", at)
 	}
@@ -214,7 +215,7 @@ func TestSpoolLeftovers(t *testing.T) {
 		t.Errorf("asked for last: %+v, %t", at, ok)
 	}
 	data := w.segment(seg(1, 8))
-	w.must(os.WriteFile(s.path(name.String()+partSuffix), make([]byte, len(data)+1), 0o600))
+	w.must(os.WriteFile(s.path(name.String()+quick.PartSuffix), make([]byte, len(data)+1), 0o600))
 	_, err := s.add(name, func(f io.Writer) (digest.ID, error) {
 		_, err := f.Write(data)
 		return digest.Sum(data), err
@@ -227,7 +228,7 @@ func TestSpoolLeftovers(t *testing.T) {
 	if got, err := os.ReadFile(dest); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("other bytes came out: %d of them, want %d (%v)", len(got), len(data), err)
 	}
-	if left, _ := filepath.Glob(s.path("*" + partSuffix)); len(left) > 0 {
+	if left, _ := filepath.Glob(s.path("*" + quick.PartSuffix)); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -250,7 +251,7 @@ func TestPrefetchTrouble(t *testing.T) {
 	w.prefetching(s, d, 64<<20, func() {
 		w.await("the others", func() bool { return strings.Contains(w.held(s), "1/2") })
 		w.await("nothing is awaited", func() bool {
-			parts, _ := filepath.Glob(s.path("*" + partSuffix))
+			parts, _ := filepath.Glob(s.path("*" + quick.PartSuffix))
 			return len(parts) == 0
 		})
 	})
@@ -327,7 +328,9 @@ func TestSpoiled(t *testing.T) {
 		first := strings.Split(filepath.Base(path), ".")[:2]
 		return os.Rename(path, s.path(fmt.Sprintf("%s.%x.%s", strings.Join(first, "."), then.UnixNano(), boot)))
 	}
-	old := func(path string) error { return since(path, time.Now().Add(-time.Hour), thisBoot()) }
+	old := func(path string) error {
+		return since(path, time.Now().Add(-time.Hour), strings.Split(filepath.Base(path), ".")[3])
+	}
 	down := func(path string) error { return since(path, time.Now().Add(-time.Second), "01234567") }
 	nameless := func(path string) error { return since(path, time.Now().Add(-time.Second), "") }
 	flip := func(p string) error { b := bytes.Clone(data); b[500_000] ^= 4; return os.WriteFile(p, b, 0o600) }
@@ -339,7 +342,7 @@ func TestSpoiled(t *testing.T) {
 		"cut short":                             func(p string) error { return os.WriteFile(p, data[:4096], 0o600) },
 		"empty":                                 func(p string) error { return os.Truncate(p, 0) },
 	} {
-		w.must(spoil(add().file))
+		w.must(spoil(add().File))
 		if taken, _, err := s.Take(t.Context(), name, dest, false); taken || err != nil {
 			t.Errorf("%s: taken %t, %v", what, taken, err)
 		}
@@ -350,7 +353,7 @@ func TestSpoiled(t *testing.T) {
 	for what, age := range map[string]func(path string) error{
 		"at once": func(string) error { return nil }, "an hour later": old, "the machine went down": down,
 	} {
-		w.must(age(add().file))
+		w.must(age(add().File))
 		taken, _, err := s.Take(t.Context(), name, dest, false)
 		got, rerr := os.ReadFile(dest)
 		if !taken || err != nil || rerr != nil || !bytes.Equal(got, data) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/storage"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // Pusher puts files of a server into its archive, as archive_command does.
@@ -25,6 +26,9 @@ type Pusher struct {
 	// StartAhead starts a process that calls PushAhead for the same file, and does not wait
 	// for it; nil if there is to be none.
 	StartAhead func() error
+
+	// Recorded, unless it is nil, is told by PushAhead where the records of what it pushes will be.
+	Recorded func(dir string)
 
 	// Storage is where the repository is; Open opens it. Opening is left until it is
 	// known to be needed, and goes on beside the packing.
@@ -168,7 +172,7 @@ func (s *session) readControl() error {
 }
 
 // push packs and stores one file, and returns what is known of it.
-func (s *session) push(ctx context.Context, src Source) (*pushed, error) {
+func (s *session) push(ctx context.Context, src Source) (*quick.Record, error) {
 	path, name := src.Path, src.Name
 	f, err := os.Open(path)
 	if err != nil {
@@ -195,7 +199,7 @@ func (s *session) push(ctx context.Context, src Source) (*pushed, error) {
 	if src.Ahead {
 		// Nobody has asked for it yet: the server may have taken the file for something else.
 		now, err := os.Stat(path)
-		if err != nil || identify(now) != identify(info) {
+		if err != nil || quick.Identify(now) != quick.Identify(info) {
 			return nil, fmt.Errorf("%s: it changed meanwhile: %w", path, errors.Join(err, ErrAbsent))
 		}
 	}
@@ -219,7 +223,7 @@ func (s *session) push(ctx context.Context, src Source) (*pushed, error) {
 	if err := s.hasBegun(ctx, epoch, others); err != nil {
 		return nil, err
 	}
-	return &pushed{File: identify(info), Key: s.archive.key(epoch, name), Stored: stored}, nil
+	return &quick.Record{File: quick.Identify(info), Key: s.archive.key(epoch, name), Stored: stored}, nil
 }
 
 func checkHistory(f *os.File, name Name, size int64) error {

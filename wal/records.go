@@ -2,15 +2,13 @@ package wal
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/gpdedup/gpdedup/digest"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // records say which files were pushed before the server asked for them. They are a
@@ -20,32 +18,6 @@ type records struct {
 	wal string // the files' directory
 
 	claims claims // who pushes what at the moment
-}
-
-// pushed is a record.
-type pushed struct {
-	File   fileIdentity `json:"file"`
-	Key    string       `json:"key"`
-	Stored int64        `json:"stored"`
-}
-
-// fileIdentity tells a file from every other, and from itself after a change. A
-// segment that is used again has another name, and to rename it changes Ctime.
-type fileIdentity struct {
-	Dev, Ino     uint64
-	Size         int64
-	Mtime, Ctime int64 // ns
-}
-
-func identify(info os.FileInfo) fileIdentity {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return fileIdentity{}
-	}
-	return fileIdentity{
-		Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size,
-		Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
-	}
 }
 
 // openRecords returns the records for files in the directory, or nil if there is no
@@ -64,13 +36,7 @@ func (p *Pusher) openRecords(walDir string) *records {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil
 	}
-	// What others could have put there would make this program say that files are
-	// durable which are not.
-	info, err := os.Stat(dir)
-	if err != nil || !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
-		return nil
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != os.Geteuid() {
+	if !quick.Owned(dir) {
 		return nil
 	}
 	return &records{dir: dir, wal: walDir}
@@ -82,35 +48,15 @@ func (r *records) openClaims() { r.claims = openClaims(r.dir + ".claims") }
 // confirmed reports whether the file was pushed already: there is a record of the very
 // file, and its object is there.
 func (r *records) confirmed(ctx context.Context, p *Pusher, path string, name Name) bool {
-	if r == nil {
-		return false
-	}
-	record := filepath.Join(r.dir, name.String())
-	data, err := os.ReadFile(record)
-	if err != nil {
-		return false
-	}
-	// Whatever the answer, it is of no further use.
-	defer os.Remove(record)
-	var known pushed
-	info, err := os.Stat(path)
-	if err != nil || json.Unmarshal(data, &known) != nil || known.Key == "" || known.File != identify(info) {
-		return false
-	}
-	object, err := p.Storage.Stat(ctx, known.Key)
-	return err == nil && object.Size == known.Stored
+	return r != nil && quick.Confirmed(filepath.Join(r.dir, name.String()), path, func(key string) (int64, error) {
+		object, err := p.Storage.Stat(ctx, key)
+		return object.Size, err
+	})
 }
 
 // note records that a file was pushed. It need not survive a crash.
-func (r *records) note(name Name, what *pushed) {
-	data, err := json.Marshal(what)
-	if err != nil || what.File == (fileIdentity{}) {
-		return
-	}
-	tmp := filepath.Join(r.dir, fmt.Sprintf(".%s.%d", name, os.Getpid()))
-	if os.WriteFile(tmp, data, 0o600) != nil || os.Rename(tmp, filepath.Join(r.dir, name.String())) != nil {
-		_ = os.Remove(tmp)
-	}
+func (r *records) note(name Name, what *quick.Record) {
+	_ = what.Write(filepath.Join(r.dir, name.String())) // without one it is found to be there
 }
 
 // known reports whether there is a record of the name.

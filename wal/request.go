@@ -3,11 +3,11 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // request is what a server asked for last, and in which direction it is going.
@@ -18,18 +18,12 @@ type request struct {
 }
 
 func (s *Spool) last() (request, bool) {
-	text, err := os.Readlink(s.path(lastFile))
-	if err != nil {
+	r, ok := quick.Last(s.dir)
+	if !ok {
 		return request{}, false
 	}
-	fields := strings.Fields(text)
-	if len(fields) != 3 {
-		return request{}, false
-	}
-	name, err := ParseName(fields[0])
-	size, serr := strconv.ParseUint(fields[1], 10, 32)
-	r := request{name: name, size: uint32(size), back: fields[2] == "back"}
-	return r, err == nil && serr == nil && name.Kind == Segment && validSegmentSize(r.size)
+	name, err := ParseName(r.Segment)
+	return request{name: name, size: r.Size, back: r.Back}, err == nil
 }
 
 // Next returns the names of the segments that a process which fetches ahead will ask for
@@ -52,34 +46,7 @@ func (s *Spool) Next() []Name {
 }
 
 // Served notes that the server got a segment of size bytes.
-func (s *Spool) Served(name Name, size uint32) error {
-	direction := "on"
-	if before, ok := s.last(); ok && before.size == size {
-		now, _ := name.Number(size)
-		then, _ := before.name.Number(size)
-		if now+1 == then || now == then && before.back {
-			direction = "back"
-		}
-	}
-	return s.note(lastFile, fmt.Sprintf("%s %d %s", name, size, direction))
-}
-
-// note replaces a line of text, of 59 bytes at most, which os.Readlink reads. It is a
-// symbolic link to nowhere, because that lies in its inode: a file with bytes that replaces
-// another is handed to the disk by ext4 there and then, and the server waits for that with
-// each segment. Where there are no symbolic links there is no bell either, and nothing is
-// fetched ahead.
-func (s *Spool) note(name, text string) error {
-	temporary := s.path(fmt.Sprintf("%s.%016x%s", name, rand.Uint64(), partSuffix))
-	if err := os.Symlink(text, temporary); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, s.path(name)); err != nil {
-		_ = os.Remove(temporary)
-		return err
-	}
-	return nil
-}
+func (s *Spool) Served(name Name, size uint32) error { return quick.Served(s.dir, name.String(), size) }
 
 // Followed notes that the server got the history of a timeline. It asks first for that
 // of the timeline that it is going to follow, and for those of ancestors later.
@@ -98,7 +65,7 @@ func (s *Spool) target() (timeline uint32, ancestors []Branch, ok bool) {
 		return 0, nil, false
 	}
 	first, rest, _ := strings.Cut(string(data), "\n")
-	if !parseHex(first, &timeline) {
+	if !quick.ParseHex(first, &timeline) {
 		return 0, nil, false
 	}
 	ancestors, err = ParseHistory(timeline, []byte(rest))
@@ -106,7 +73,7 @@ func (s *Spool) target() (timeline uint32, ancestors []Branch, ok bool) {
 }
 
 func (s *Spool) write(name string, data []byte) error {
-	f, err := os.CreateTemp(s.dir, name+".*.part")
+	f, err := os.CreateTemp(s.dir, name+".*"+quick.PartSuffix)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gpdedup/gpdedup/digest"
 	"github.com/gpdedup/gpdedup/repo"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // Spool is a directory of segments that were fetched before the server asks for them.
@@ -31,11 +32,8 @@ import (
 type Spool struct{ dir string }
 
 const (
-	partSuffix = ".part"
-	lastFile   = "last"
 	targetFile = "target"
 	lockFile   = "lock"
-	bellFile   = "bell"
 )
 
 // OpenSpool opens the spool of the server at d below the directory root, and makes it
@@ -61,11 +59,7 @@ func OpenSpool(root, repository, namespace, content string, system SystemID, d D
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, err
 	}
-	var st unix.Stat_t
-	if err := unix.Lstat(s.dir, &st); err != nil {
-		return nil, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+	if !quick.Owned(s.dir) {
 		return nil, fmt.Errorf("%s belongs to somebody else, or others can write to it", s.dir)
 	}
 	return s, nil
@@ -100,6 +94,9 @@ func resolve(path string) string {
 		path = parent
 	}
 }
+
+// Dir is the absolute path of the spool.
+func (s *Spool) Dir() string { return s.dir }
 
 func (s *Spool) path(name string) string { return filepath.Join(s.dir, name) }
 

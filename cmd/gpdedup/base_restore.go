@@ -14,6 +14,7 @@ import (
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
 	"github.com/gpdedup/gpdedup/wal/base"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // BaseRestoreCmd is gpdedup base restore.
@@ -283,7 +284,7 @@ func restoreCommand(g *Globals, b *BaseCmd, patience string) (string, error) {
 	if g.Config != "" {
 		words = append(words, "--config", path(g.Config))
 	}
-	if g.CacheDir != "" && g.CacheDir != defaultCacheDir() {
+	if g.CacheDir != "" && g.CacheDir != quick.CacheDir() {
 		words = append(words, "--cache-dir", path(g.CacheDir))
 	}
 	for i := range words {

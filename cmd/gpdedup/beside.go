@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/gpdedup/gpdedup/plugin"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // A command that a server waits for may leave a process behind that does beforehand what the
@@ -40,6 +41,17 @@ func startBeside(command, other string, attributes *syscall.SysProcAttr) error {
 		return err
 	}
 	return child.Process.Release()
+}
+
+// answered returns the calls of the server that are answered early once a ticket is left for them
+// (package quick), and false if they must not be: somebody wants to have them counted.
+func answered(g *Globals, command string) (quick.Call, bool) {
+	args := slices.Clone(os.Args[1:])
+	if g.MetricsFile != "" || len(args) < 2 {
+		return quick.Call{}, false
+	}
+	args[1] = command
+	return quick.ParseCall(args)
 }
 
 // runBeside is what it does. It has lost its parent: to a server that is the first process of

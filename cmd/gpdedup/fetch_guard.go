@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/early"
 	"github.com/gpdedup/gpdedup/plugin"
 	"github.com/gpdedup/gpdedup/wal"
 )
@@ -26,9 +27,6 @@ import (
 // words ends with 0 or 1. A panic, a fatal error of the runtime, a child that was
 // killed, even a stray os.Exit, end with 204. Only a file that lies in the spool already
 // is handed over without a child (fetch_spool.go).
-
-// fetchWorker is the name that the child is started under.
-const fetchWorker = "gpdedup-wal-fetch"
 
 // What the child ends with instead of 0 and 1. Other statuses are those of wal.FetchExit.
 const (
@@ -125,7 +123,7 @@ func guardFetch(args []string) int {
 	}
 	// The child is to be killed with the thread that started it.
 	runtime.LockOSThread()
-	child, err := os.StartProcess("/proc/self/exe", append([]string{fetchWorker}, args...), &os.ProcAttr{
+	child, err := os.StartProcess("/proc/self/exe", append([]string{early.FetchWorker}, args...), &os.ProcAttr{
 		Files: []*os.File{os.Stdin, os.Stdout, said, workerStderr: stderr},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL},
 	})

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
@@ -19,6 +17,7 @@ import (
 	"github.com/gpdedup/gpdedup/repo/compress"
 	"github.com/gpdedup/gpdedup/storage"
 	"github.com/gpdedup/gpdedup/storage/target"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // Globals are the flags that every command has, and what every command needs of
@@ -204,7 +203,7 @@ func (g *Globals) settle(getenv func(string) string) error {
 		}
 		g.fill(file)
 	}
-	g.fill(settings{Namespace: "default", CacheDir: defaultCacheDir()})
+	g.fill(settings{Namespace: "default", CacheDir: quick.CacheDir()})
 	g.target.Requests, g.target.Getenv = g.concurrency, getenv
 	g.target.Notify = func(op, key string, attempt int, err error) {
 		g.metrics.Add(metrics.Retries, 1)
@@ -266,14 +265,4 @@ func oneSecret(s repo.Secret, keyFile, passwordFile, passwordCommand, password s
 		}
 	}
 	return nil
-}
-
-// defaultCacheDir is below the user's cache directory, or empty where a user has
-// none: then there is no cache.
-func defaultCacheDir() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "gpdedup")
 }

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/early"
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/plugin"
 )
@@ -41,7 +42,7 @@ type CLI struct {
 func main() {
 	debug.SetTraceback("none") // what a bug leaves on the screen is one line
 	switch {
-	case os.Args[0] == fetchWorker:
+	case os.Args[0] == early.FetchWorker:
 		os.Exit(runFetchWorker(os.Args[1:]))
 	case isFetch(os.Args[1:]):
 		os.Exit(guardFetch(os.Args[1:]))

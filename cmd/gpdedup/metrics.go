@@ -19,7 +19,7 @@ import (
 // uncounted are the commands of whose runs no numbers are left: they only look.
 var uncounted = map[string]bool{
 	"repo init": true, "repo info": true, "repo stats": true, "repo probe": true, "backup list": true, "backup show": true,
-	"stream list": true, "wal list": true, "wal prefetch": true, "base list": true,
+	"stream list": true, "wal list": true, "wal prefetch": true, "wal push-ahead": true, "base list": true,
 	"version": true, "help": true,
 }
 

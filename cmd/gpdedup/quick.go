@@ -32,7 +32,7 @@ func readQuickly(cli *CLI, args []string) (name string, run func(g *Globals) err
 	default:
 		return "", nil
 	}
-	q := &quick{flags: map[string]reflect.Value{}}
+	q := &lineReader{flags: map[string]reflect.Value{}}
 	for _, holder := range []any{&cli.Globals, w, command} {
 		if !q.collect(reflect.ValueOf(holder).Elem()) {
 			return "", nil
@@ -44,8 +44,8 @@ func readQuickly(cli *CLI, args []string) (name string, run func(g *Globals) err
 	return "wal " + args[1], run
 }
 
-// quick is what may be in a command line.
-type quick struct {
+// lineReader knows what may be in a command line.
+type lineReader struct {
 	flags     map[string]reflect.Value
 	arguments []reflect.Value
 }
@@ -53,7 +53,7 @@ type quick struct {
 // collect finds the flags and arguments among the fields of a struct, and gives them
 // their defaults. It reports whether it understands all of them; a flag of a kind that
 // it does not know is as one that is not there.
-func (q *quick) collect(v reflect.Value) bool {
+func (q *lineReader) collect(v reflect.Value) bool {
 	for i := range v.NumField() {
 		field, value := v.Type().Field(i), v.Field(i)
 		_, command := field.Tag.Lookup("cmd")
@@ -83,7 +83,7 @@ func (q *quick) collect(v reflect.Value) bool {
 }
 
 // read reads flags and arguments.
-func (q *quick) read(args []string) bool {
+func (q *lineReader) read(args []string) bool {
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]

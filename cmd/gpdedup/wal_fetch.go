@@ -15,6 +15,7 @@ import (
 	"github.com/gpdedup/gpdedup/metrics"
 	"github.com/gpdedup/gpdedup/repo"
 	"github.com/gpdedup/gpdedup/wal"
+	"github.com/gpdedup/gpdedup/wal/quick"
 )
 
 // WalFetchCmd is gpdedup wal fetch.
@@ -201,6 +202,9 @@ func (c *WalPrefetchCmd) Run(g *Globals, w *WalCmd) error {
 		return err
 	}
 	defer closer.Close()
+	if calls, ok := answered(g, quick.Fetch); ok {
+		_ = calls.LeaveFetch(spool.Dir(), string(d), uint64(system)) // else each call takes some milliseconds longer
+	}
 	// The server's directory must not be held on to.
 	if err := os.Chdir("/"); err != nil {
 		return err

@@ -125,6 +125,10 @@ func (s *Store) describe() error {
 // Location is the path as it was given to Open or Create.
 func (s *Store) Location() string { return s.name }
 
+// Path returns the absolute path of the directory, in which each object is a file named by its key,
+// and false if it is on a file system that other hosts may change, where it takes more than a look to know one.
+func (s *Store) Path() (path string, local bool) { return s.path, !s.remote }
+
 // Close closes the directory. Operations that are running may finish; later ones
 // fail with os.ErrClosed.
 func (s *Store) Close() error { return s.root.Close() }

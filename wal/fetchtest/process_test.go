@@ -200,6 +200,12 @@ func TestGuardWaits(t *testing.T) {
 		}
 		return spool != ""
 	})
+	// What is there is handed over before what takes long is made ready.
+	early := fetch(segments[1])
+	early.Env = append(early.Env, "GODEBUG=inittrace=1")
+	if code, text := w.ends(early); code != "0" || !strings.Contains(text, "init runtime ") || strings.Contains(text, "minio") {
+		t.Errorf("a call for a file that was fetched: ends with %s: %s", code, text)
+	}
 	worked := func(file string) bool {
 		for _, p := range processes() {
 			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -66,6 +67,14 @@ func (w *world) beside() (pids []int) {
 	return pids
 }
 
+// answeredEarly runs one of ours, which must succeed, and reports whether it did so before what takes
+// long was made ready.
+func answeredEarly(cmd *exec.Cmd) bool {
+	cmd.Env = append(cmd.Env, "GODEBUG=inittrace=1")
+	code, _, said := ends(cmd)
+	return code == "0" && strings.Contains(said, "init runtime ") && !strings.Contains(said, "minio")
+}
+
 func (w *world) await(what string, condition func() bool) {
 	w.Helper()
 	for end := time.Now().Add(30 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
@@ -88,6 +97,9 @@ func TestPushAhead(t *testing.T) {
 	pids := w.beside()
 	if len(pids) != 1 {
 		t.Fatalf("processes: %v", pids)
+	}
+	if !answeredEarly(w.push(c, files[1])) {
+		t.Error("a call for a file that was pushed is not answered early")
 	}
 	w.archive(c, files[1])
 	w.await("the next one is pushed", func() bool { return w.records() == most })

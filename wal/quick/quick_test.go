@@ -1,0 +1,316 @@
+package quick
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const segment = "000000010000000000000007"
+
+// world is a data directory, which is the working directory, and a cache.
+type world struct {
+	*testing.T
+	cache, data string
+}
+
+func newWorld(t *testing.T) *world {
+	dir := t.TempDir()
+	w := &world{T: t, cache: filepath.Join(dir, "cache"), data: filepath.Join(dir, "data")}
+	for _, d := range []string{"pg_wal", "global"} {
+		w.must(os.MkdirAll(filepath.Join(w.data, d), 0o700))
+	}
+	t.Chdir(w.data)
+	return w
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) call(args ...string) Call {
+	w.Helper()
+	c, ok := ParseCall(args)
+	if !ok {
+		w.Fatalf("%v: no call", args)
+	}
+	return c
+}
+
+func TestParseCall(t *testing.T) {
+	w := newWorld(t)
+	line := func(s string) []string { return strings.Fields(s) }
+	for _, s := range []string{
+		"wal push pg_wal/" + segment, "wal push --cluster main pg_wal/" + segment + " --repo /r",
+		"wal fetch " + segment + " pg_wal/RECOVERYXLOG", "wal fetch --cache-dir /c --content=-1 " + segment + " pg_wal/RECOVERYXLOG --prefetch 1MiB",
+	} {
+		c := w.call(line(s)...)
+		if c.File != segment || !strings.HasPrefix(c.Path, "pg_wal/") {
+			t.Errorf("%s: %+v", s, c)
+		}
+		if next := w.call(line(strings.ReplaceAll(s, segment, "00000001000000000000000A"))...); next.file() != c.file() || next.same != c.same {
+			t.Errorf("%s: the next one differs: %q, %q", s, next.same, c.same)
+		}
+	}
+	for _, s := range []string{
+		"", "wal", "wal push", "wal push --repo /r", "wal fetch " + segment, "wal fetch pg_wal/RECOVERYXLOG", "wal list " + segment + " x",
+		"wal push pg_wal/" + segment + ".partial", "wal push pg_wal/00000002.history", "wal fetch 00000002.history pg_wal/RECOVERYHISTORY",
+		"wal fetch " + segment + " /tmp/" + segment, "wal push pg_wal/" + segment + " pg_wal/" + segment, "wal fetch " + segment + " " + segment + " pg_wal/RECOVERYXLOG",
+		"wal push --config /c pg_wal/" + segment, "wal push --config=/c pg_wal/" + segment, "--repo /r wal push pg_wal/" + segment,
+		"wal push pg_wal/00000000" + segment[8:], "wal push pg_wal/00000001000000000000000a",
+	} {
+		if c, ok := ParseCall(line(s)); ok {
+			t.Errorf("%s: %+v", s, c)
+		}
+	}
+	// All that the answer may depend on tells calls apart.
+	push := line("wal push pg_wal/" + segment)
+	files := map[string]string{}
+	differs := func(what string, args ...string) {
+		c := w.call(args...)
+		if before, taken := files[c.file()]; taken {
+			t.Errorf("%s is as %s", what, before)
+		}
+		files[c.file()] = what
+	}
+	t.Setenv("GPDEDUP_CACHE_DIR", w.cache)
+	differs("push", push...)
+	differs("a flag", append(push, "--content=1")...)
+	differs("another directory", "wal", "push", "pg_xlog/"+segment)
+	differs("fetch", line("wal fetch "+segment+" pg_wal/RECOVERYXLOG")...)
+	for _, v := range []string{"GPDEDUP_REPO", "GPDEDUP_ANYTHING", "HOME", "XDG_CACHE_HOME"} {
+		t.Setenv(v, "/x")
+		differs(v, push...)
+	}
+	t.Chdir(filepath.Join(w.data, "global"))
+	differs("another working directory", push...)
+}
+
+// TestPush: a call is answered if there is a record of the very file, and its object, and by
+// whom others cannot write to; once.
+func TestPush(t *testing.T) {
+	w := newWorld(t)
+	records, repository := filepath.Join(w.cache, "records"), filepath.Join(w.cache, "repository")
+	w.must(os.MkdirAll(filepath.Join(repository, "wal"), 0o700))
+	w.must(os.MkdirAll(records, 0o700))
+	file, key := filepath.Join("pg_wal", segment), "wal/object of the segment"
+	object := filepath.Join(repository, key)
+	args := []string{"wal", "push", "--cache-dir", w.cache, file}
+	w.must(os.WriteFile(file, make([]byte, 4096), 0o600))
+	w.must(os.WriteFile(object, make([]byte, 100), 0o600))
+	c := w.call(args...)
+	record := filepath.Join(records, segment)
+	prepare := func() {
+		info, err := os.Stat(file)
+		w.must(err)
+		w.must((&Record{File: Identify(info), Key: key, Stored: 100}).Write(record))
+		w.must(c.LeavePush(records, repository))
+	}
+	left := func() bool { _, err := os.Stat(record); return err == nil }
+	if Serve(args) {
+		t.Error("without a ticket")
+	}
+	prepare()
+	if !Serve(args) || left() {
+		t.Error("all is well")
+	}
+	if Serve(args) {
+		t.Error("without a record")
+	}
+	for what, change := range map[string]func(){
+		"the file changed":        func() { w.must(os.WriteFile(file, make([]byte, 4097), 0o600)) },
+		"another file":            func() { w.must(os.Rename(file, file+"x")); w.must(os.WriteFile(file, make([]byte, 4096), 0o600)) },
+		"touched":                 func() { w.must(os.Chtimes(file, time.Time{}, time.Unix(1, 0))) },
+		"no file":                 func() { w.must(os.Remove(file)) },
+		"a shorter object":        func() { w.must(os.Truncate(object, 99)) },
+		"no object":               func() { w.must(os.Remove(object)) },
+		"an object that is a dir": func() { w.must(os.Remove(object)); w.must(os.Mkdir(object, 0o700)) },
+		"a record of nothing":     func() { w.must(os.WriteFile(record, []byte("1 0 0 0 0 0 100 "+key+"\n"), 0o600)) },
+		"an old record":           func() { w.must(os.WriteFile(record, []byte(`{"file":{}}`), 0o600)) },
+		"an empty record":         func() { w.must(os.Truncate(record, 0)) },
+		"others may write there":  func() { w.must(os.Chmod(records, 0o770)) },
+		"and there":               func() { w.must(os.Chmod(filepath.Join(w.cache, "wal", "calls"), 0o702)) },
+		"a link":                  func() { w.must(os.Rename(records, records+"x")); w.must(os.Symlink(records+"x", records)) },
+		"a ticket of another version": func() {
+			text, err := os.ReadFile(c.file())
+			w.must(err)
+			w.must(os.WriteFile(c.file(), bytes.Replace(text, []byte("call 1"), []byte("call 2"), 1), 0o600))
+		},
+		"a ticket of another call": func() {
+			other := w.call(append(args, "--new-epoch")...)
+			w.must(other.LeavePush(records, repository))
+			w.must(os.Rename(other.file(), c.file()))
+		},
+	} {
+		prepare()
+		change()
+		if Serve(args) {
+			t.Errorf("%s: answered", what)
+		}
+		_ = os.RemoveAll(records + "x")
+		_ = os.RemoveAll(records)
+		_ = os.RemoveAll(object)
+		w.must(os.MkdirAll(records, 0o700))
+		w.must(os.Chmod(filepath.Join(w.cache, "wal", "calls"), 0o700))
+		w.must(os.WriteFile(file, make([]byte, 4096), 0o600))
+		w.must(os.WriteFile(object, make([]byte, 100), 0o600))
+	}
+	prepare()
+	if !Serve(args) {
+		t.Error("all is well again")
+	}
+}
+
+// TestFetch: a segment is moved to where the server wants it if nothing happened to it, and
+// the process that fetched it is told.
+func TestFetch(t *testing.T) {
+	w := newWorld(t)
+	const system = 7710803972629606051
+	spool := filepath.Join(w.cache, "spool")
+	w.must(os.MkdirAll(spool, 0o700))
+	control := func(id uint64) {
+		w.must(os.WriteFile("global/pg_control", binary.NativeEndian.AppendUint64(nil, id), 0o600))
+	}
+	control(system)
+	dest := filepath.Join("pg_wal", "RECOVERYXLOG")
+	args := []string{"wal", "fetch", "--cache-dir", w.cache, segment, dest}
+	c := w.call(args...)
+	var held string
+	prepare := func(when time.Time) {
+		part := filepath.Join(spool, segment+PartSuffix)
+		w.must(os.WriteFile(part, make([]byte, MinSize), 0o600))
+		w.must(os.Chtimes(part, when, when))
+		held = filepath.Join(spool, HeldName(segment, "0123456789abcdef0123", when))
+		w.must(os.Rename(part, held))
+		w.must(c.LeaveFetch(spool, w.data, system))
+	}
+	w.must(syscall.Mkfifo(filepath.Join(spool, BellFile), 0o600))
+	bell, err := syscall.Open(filepath.Join(spool, BellFile), syscall.O_RDWR|syscall.O_NONBLOCK, 0)
+	w.must(err)
+	defer syscall.Close(bell)
+	rung := func() bool { n, _ := syscall.Read(bell, make([]byte, 10)); return n == 1 }
+
+	if Serve(args) {
+		t.Error("without a ticket")
+	}
+	prepare(time.Now())
+	if !Serve(args) || !rung() {
+		t.Error("all is well")
+	}
+	if info, err := os.Stat(dest); err != nil || info.Size() != MinSize {
+		t.Error(err)
+	}
+	if r, ok := Last(spool); !ok || r != (Request{segment, MinSize, false}) {
+		t.Errorf("%+v", r)
+	}
+	if Serve(args) || rung() {
+		t.Error("without a segment")
+	}
+	for what, change := range map[string]func(){
+		"it changed":             func() { w.must(os.Chtimes(held, time.Time{}, time.Now())) },
+		"the machine went down":  func() { w.must(os.Rename(held, held[:len(held)-8]+"01234567")) },
+		"it may have done so":    func() { w.must(os.Rename(held, held[:len(held)-8])) },
+		"not whole yet":          func() { w.must(os.Rename(held, filepath.Join(spool, segment+PartSuffix))) },
+		"another cluster":        func() { control(system + 1) },
+		"no cluster":             func() { w.must(os.Remove("global/pg_control")) },
+		"a directory there":      func() { w.must(os.Mkdir(dest, 0o700)) },
+		"a link there":           func() { w.must(os.Symlink("/dev/null", dest)) },
+		"others may write there": func() { w.must(os.Chmod(spool, 0o777)) },
+		"a ticket without a cluster": func() {
+			w.must(c.leave(spool, w.data))
+		},
+	} {
+		_ = os.Remove(dest)
+		prepare(time.Now())
+		change()
+		if Serve(args) || rung() {
+			t.Errorf("%s: answered", what)
+		}
+		control(system)
+		w.must(os.Chmod(spool, 0o700))
+		left, _ := filepath.Glob(filepath.Join(spool, segment+".*"))
+		if len(left) != 1 {
+			t.Errorf("%s: %v are left", what, left)
+		}
+		for _, f := range left {
+			w.must(os.Remove(f))
+		}
+	}
+	_ = os.Remove(dest)
+	prepare(time.Now().Add(-time.Hour))
+	if Serve(args) {
+		t.Error("what has lain there for an hour is answered")
+	}
+}
+
+// TestServed: which way a server goes follows from what it asked for last.
+func TestServed(t *testing.T) {
+	t.Parallel()
+	spool := t.TempDir()
+	name := func(digits string) string { return segment[:22] + digits }
+	for _, test := range []struct {
+		digits string
+		size   uint32
+		back   bool
+	}{
+		{"07", MinSize, false},
+		{"08", MinSize, false},
+		{"07", MinSize, true},
+		{"07", MinSize, true}, // again
+		{"08", MinSize, false},
+		{"07", 2 * MinSize, false}, // another size is another server
+		{"06", 2 * MinSize, true},
+	} {
+		if err := Served(spool, name(test.digits), test.size); err != nil {
+			t.Fatal(err)
+		}
+		if r, ok := Last(spool); !ok || r != (Request{name(test.digits), test.size, test.back}) {
+			t.Errorf("%+v: %+v", test, r)
+		}
+	}
+	for _, text := range []string{"", "x", segment + " 7 on", segment + " 1048576", "x 1048576 on"} {
+		_ = os.Remove(filepath.Join(spool, LastFile))
+		if text != "" {
+			_ = os.Symlink(text, filepath.Join(spool, LastFile))
+		}
+		if r, ok := Last(spool); ok {
+			t.Errorf("%q: %+v", text, r)
+		}
+	}
+}
+
+// TestRecord: a record comes back, and bytes that are none are none.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "record")
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		r := Record{File: Identity{Dev: rng.Uint64(), Ino: rng.Uint64(), Size: rng.Int64(), Mtime: -rng.Int64(), Ctime: rng.Int64()}, Stored: rng.Int64(), Key: "wal/a key"}
+		if err := r.Write(file); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := parseRecord(string(text)); !ok || got != r {
+			t.Fatalf("%+v came back as %+v", r, got)
+		}
+		text[rng.IntN(len(text))] ^= byte(1 + rng.IntN(255))
+		if got, ok := parseRecord(string(text)); ok && got == r && text[len(text)-1] == '\n' {
+			t.Fatalf("%q is %+v", text, got)
+		}
+		if _, ok := parseRecord(string(text[:rng.IntN(len(text)-len(r.Key)-1)])); ok {
+			t.Fatal("a part of it is taken for whole")
+		}
+	}
+}
