@@ -3,6 +3,7 @@ package wal
 import (
 	"cmp"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,9 @@ import (
 // one file to be pushed, and of which there is one for an archive.
 //
 // It never gets far ahead of the server, and soon ends when that asks for no more: files of
-// a server that was stopped may be about to be changed by somebody.
+// a server that was stopped may be about to be changed by somebody. Nor does it store anything before the
+// call that started it has stored its own file: a server that has got no right to the archive
+// any more, because another one goes on in its place, does not get past its first file.
 const (
 	aheadLeast  = 2               // files that wait, below which a process is not worth while
 	aheadFiles  = 64              // that the server has not asked for yet
@@ -32,8 +35,8 @@ const (
 )
 
 // PushAhead is the process beside the calls. path is the file of the call that started it,
-// which is left to that.
-func (p *Pusher) PushAhead(ctx context.Context, path string) error {
+// which is left to that, and pipe is where that says that the file is there.
+func (p *Pusher) PushAhead(ctx context.Context, path string, pipe io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, err := p.newSession(path)
@@ -41,6 +44,7 @@ func (p *Pusher) PushAhead(ctx context.Context, path string) error {
 		return err
 	}
 	s.records.openClaims()
+	defer s.records.claims.close()
 	if !s.records.claims.take(aheadClaim) { // there is one
 		return nil
 	}
@@ -51,25 +55,42 @@ func (p *Pusher) PushAhead(ctx context.Context, path string) error {
 	if p.Recorded != nil {
 		p.Recorded(s.records.dir)
 	}
+	go func() {
+		_, err := io.ReadFull(pipe, make([]byte, 1))
+		if err != nil {
+			cancel() // the file is not there
+		}
+		s.mayPut <- err
+	}()
 	s.ahead(ctx, true)
 	return nil
 }
 
-// startAhead starts the process if files wait, and reports whether there is no need (any more) to
-// push them in this one.
-func (s *session) startAhead(ctx context.Context) bool {
-	if s.records == nil || s.StartAhead == nil || s.waitOpen(ctx) != nil {
-		return s.records == nil
+// starting is what became of starting the process.
+type starting struct {
+	pipe   io.WriteCloser // nil: none was started
+	needed bool           // there is none, though files wait for it
+}
+
+// startAhead starts the process if files wait.
+func (s *session) startAhead(ctx context.Context) (to starting) {
+	if s.records == nil || s.waitOpen(ctx) != nil {
+		return starting{}
 	}
 	waiting := 0
 	for _, name := range s.ready() {
 		if !s.records.known(name) {
-			if waiting++; waiting == aheadLeast {
-				return s.records.claims.taken(aheadClaim) || s.StartAhead() == nil
-			}
+			waiting++
 		}
 	}
-	return true
+	if waiting < aheadLeast || s.records.claims.taken(aheadClaim) {
+		return starting{}
+	}
+	if s.StartAhead == nil {
+		return starting{needed: true}
+	}
+	pipe, err := s.StartAhead()
+	return starting{pipe, err != nil}
 }
 
 // ready lists the files that the server wants archived but the session's own, in the order in which it

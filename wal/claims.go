@@ -31,6 +31,13 @@ func openClaims(path string) claims {
 	return claims{f}
 }
 
+// close ends all claims.
+func (c claims) close() {
+	if c.f != nil {
+		_ = c.f.Close()
+	}
+}
+
 // byteOf returns the byte that stands for a name. Two names that have the same one, which
 // never happens, would wait for each other.
 func byteOf(name Name) int64 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,9 +24,9 @@ type Pusher struct {
 	Records   string // directory for what was pushed ahead; empty: nothing is
 	Packer    *Packer
 
-	// StartAhead starts a process that calls PushAhead for the same file, and does not wait
-	// for it; nil if there is to be none.
-	StartAhead func() error
+	// StartAhead starts a process that calls PushAhead for the same file with what is written to
+	// the pipe, and does not wait for it; nil if there is to be none.
+	StartAhead func() (pipe io.WriteCloser, err error)
 
 	// Recorded, unless it is nil, is told by PushAhead where the records of what it pushes will be.
 	Recorded func(dir string)
@@ -46,6 +47,7 @@ type session struct {
 	control SystemID // of the data directory; 0 if there is no control file
 	begun   map[SystemID]bool
 	opened  chan error
+	mayPut  chan error // of what is pushed ahead: answered when the session's own file is there, or will not be
 }
 
 // Push puts the file into the archive, and returns when it is durable there. Where more files
@@ -61,7 +63,8 @@ func (p *Pusher) Push(ctx context.Context, path string) error {
 	}
 	if s.records != nil {
 		s.records.openClaims()
-		defer s.claim(ctx)()
+		defer s.records.claims.close()
+		s.claim(ctx)
 		if s.records.confirmed(ctx, p, path, s.name) { // by now
 			return nil
 		}
@@ -71,15 +74,23 @@ func (p *Pusher) Push(ctx context.Context, path string) error {
 		return err
 	}
 	go s.prepare(ctx)
-	started := make(chan bool, 1)
+	started := make(chan starting, 1)
 	go func() { started <- s.startAhead(ctx) }()
-	if _, err := s.push(ctx, Source{Name: s.name, Path: path}); err != nil {
-		return err
+	if _, err = s.push(ctx, Source{Name: s.name, Path: path}); err != nil {
+		cancel()
 	}
-	if s.records != nil && !<-started {
+	beside := <-started
+	if beside.pipe != nil {
+		if err == nil {
+			_, _ = beside.pipe.Write([]byte{'\n'}) // if it has ended already, so be it
+		}
+		_ = beside.pipe.Close()
+	}
+	if err == nil && beside.needed {
+		s.mayPut <- nil
 		s.ahead(ctx, false)
 	}
-	return nil
+	return err
 }
 
 // newSession returns a session for the file with the path.
@@ -93,7 +104,7 @@ func (p *Pusher) newSession(path string) (*session, error) {
 	}
 	return &session{
 		Pusher: p, path: path, name: name, records: p.openRecords(filepath.Dir(path)),
-		begun: make(map[SystemID]bool), opened: make(chan error, 1),
+		begun: make(map[SystemID]bool), opened: make(chan error, 1), mayPut: make(chan error, 1),
 	}, nil
 }
 
@@ -101,14 +112,13 @@ func (p *Pusher) newSession(path string) (*session, error) {
 // storage that keeps that one waiting for longer is left to the call, which can say so.
 const claimPatience = 20 * time.Second
 
-// claim claims the file, after another process has done with it, and returns what ends that.
-func (s *session) claim(ctx context.Context) (giveBack func()) {
+// claim claims the file, after another process has done with it.
+func (s *session) claim(ctx context.Context) {
 	at := byteOf(s.name)
 	if !s.records.claims.take(at) {
 		s.records.claims.wait(ctx, at, claimPatience)
 		s.records.claims.take(at)
 	}
-	return func() { s.records.claims.giveBack(at) }
 }
 
 // open opens the archive and finds out which epochs it has.
@@ -145,10 +155,13 @@ func (s *session) prepare(ctx context.Context) {
 }
 
 // waitOpen returns when the archive is open.
-func (s *session) waitOpen(ctx context.Context) error {
+func (s *session) waitOpen(ctx context.Context) error { return answer(ctx, s.opened) }
+
+// answer returns what is in the channel, and leaves it there for whoever asks next.
+func answer(ctx context.Context, from chan error) error {
 	select {
-	case err := <-s.opened:
-		s.opened <- err // for whoever asks next
+	case err := <-from:
+		from <- err
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -201,6 +214,9 @@ func (s *session) push(ctx context.Context, src Source) (*quick.Record, error) {
 		now, err := os.Stat(path)
 		if err != nil || quick.Identify(now) != quick.Identify(info) {
 			return nil, fmt.Errorf("%s: it changed meanwhile: %w", path, errors.Join(err, ErrAbsent))
+		}
+		if err := answer(ctx, s.mayPut); err != nil {
+			return nil, err
 		}
 	}
 	if err := s.waitOpen(ctx); err != nil {

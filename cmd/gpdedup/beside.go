@@ -18,9 +18,9 @@ import (
 // besideName is the name that it is started under.
 const besideName = "gpdedup-beside"
 
-// startBeside starts it: with none of our descriptors, so that the server's log has nothing to
+// startBeside starts it: with none of our descriptors but stdin, so that the server's log has nothing to
 // do with it.
-func startBeside(command, other string, attributes *syscall.SysProcAttr) error {
+func startBeside(command, other string, stdin *os.File, attributes *syscall.SysProcAttr) error {
 	args := slices.Clone(os.Args[1:])
 	at := slices.Index(args, "wal")
 	if at < 0 {
@@ -34,8 +34,10 @@ func startBeside(command, other string, attributes *syscall.SysProcAttr) error {
 	plugin.KeepDescriptors()
 	child := exec.Command("/proc/self/exe", args...)
 	child.Args[0] = besideName
-	// Stdin, Stdout and Stderr are nil, which is /dev/null. The working directory stays:
-	// paths in the command line are relative to it.
+	// What is nil is /dev/null. The working directory stays: paths in the command line are relative to it.
+	if stdin != nil {
+		child.Stdin = stdin
+	}
 	child.SysProcAttr = attributes
 	if err := child.Start(); err != nil {
 		return err

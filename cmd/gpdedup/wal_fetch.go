@@ -92,7 +92,7 @@ func (c *WalFetchCmd) prepare(g *Globals, w *WalCmd) (*wal.Fetch, error) {
 		f.OpenSpool = func(system wal.SystemID, d wal.DataDir) (*wal.Spool, error) { return c.openSpool(g, w, system, d) }
 		// A session of its own: neither a signal to the server's processes, nor its end, has to do with it.
 		f.StartPrefetch = func() error {
-			return startBeside("fetch", prefetchCommand, &syscall.SysProcAttr{Setsid: true})
+			return startBeside("fetch", prefetchCommand, nil, &syscall.SysProcAttr{Setsid: true})
 		}
 	}
 	return f, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -106,15 +107,26 @@ func (c *WalPushCmd) pusher(g *Globals, w *WalCmd) (*wal.Pusher, error) {
 	}
 	if !c.NoAhead {
 		p.Records = walCache(g, "pushed")
-		p.StartAhead = func() error {
-			if wal.DataDirOf(c.Path).FirstProcess() {
-				return errors.New("the server would take it for one of its own")
-			}
-			// In the group of the server's process that archives: what ends that at once, ends this.
-			return startBeside("push", pushAheadCommand, nil)
-		}
+		p.StartAhead = c.startAhead
 	}
 	return p, nil
+}
+
+// startAhead starts the process that pushes ahead, and returns what it is told by. It is
+// in the group of the server's process that archives: what ends that at once, ends this.
+func (c *WalPushCmd) startAhead() (io.WriteCloser, error) {
+	if wal.DataDirOf(c.Path).FirstProcess() {
+		return nil, errors.New("the server would take it for one of its own")
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer read.Close()
+	if err := startBeside("push", pushAheadCommand, read, nil); err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	return write, nil
 }
 
 // WalPushAheadCmd is what wal push starts. It takes the same command line.
@@ -137,7 +149,7 @@ func (c *WalPushAheadCmd) Run(g *Globals, w *WalCmd) error {
 		return err
 	}
 	p.Recorded = func(dir string) { c.leaveTicket(g, p.Storage, dir) }
-	return p.PushAhead(g.Context(), c.Path)
+	return p.PushAhead(g.Context(), c.Path, os.Stdin)
 }
 
 // leaveTicket has the server's calls answered early whose files there are records of in dir.

@@ -211,6 +211,8 @@ func TestOrphans(t *testing.T) {
 		hanging := w.hang()
 		cmd := orphan("wal", "push-ahead", segment)
 		cmd.Args = append(cmd.Args, "--key-file", hanging)
+		pipe, err := cmd.StdinPipe() // by which it is told nothing yet
+		w.must(err)
 		w.must(cmd.Start())
 		end := w.opens(hanging)
 		w.must(cmd.Process.Signal(sig))
@@ -218,6 +220,7 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("%s: ends with %s", sig, got)
 		}
 		end()
+		_ = pipe.Close() // Wait did
 		w.must(os.Remove(hanging))
 	}
 }
