@@ -85,11 +85,15 @@ func CacheDir() string {
 	return path.Join(dir, "gpdedup")
 }
 
-// environment returns what the program takes from its environment.
+// environment returns what the program takes from its environment. Of passwords, and of ways to
+// them, it has the names alone: no answer depends on them, and a ticket is a file.
 func environment() []string {
 	var own []string
 	for _, v := range os.Environ() {
 		if strings.HasPrefix(v, "GPDEDUP_") || strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "XDG_CACHE_HOME=") {
+			if name, _, _ := strings.Cut(v, "="); strings.Contains(name, "PASSWORD") {
+				v = name
+			}
 			own = append(own, v)
 		}
 	}

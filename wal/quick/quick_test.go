@@ -95,6 +95,25 @@ func TestParseCall(t *testing.T) {
 	differs("another working directory", push...)
 }
 
+// TestPassword: a password is not written to the disk, in whatever form: not even the ticket's name
+// depends on it.
+func TestPassword(t *testing.T) {
+	w := newWorld(t)
+	args := []string{"wal", "push", "--cache-dir", w.cache, "pg_wal/" + segment}
+	t.Setenv("GPDEDUP_PASSWORD", "correct horse")
+	c := w.call(args...)
+	w.must(c.LeavePush("/records", "/repository"))
+	text, err := os.ReadFile(c.file())
+	w.must(err)
+	if bytes.Contains(text, []byte("correct horse")) {
+		t.Errorf("the ticket has the password: %q", text)
+	}
+	t.Setenv("GPDEDUP_PASSWORD", "another")
+	if other := w.call(args...); other.file() != c.file() {
+		t.Error("the ticket's name depends on the password")
+	}
+}
+
 // TestPush: a call is answered if there is a record of the very file, and its object, and by
 // whom others cannot write to; once.
 func TestPush(t *testing.T) {
