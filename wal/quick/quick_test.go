@@ -114,6 +114,32 @@ func TestPassword(t *testing.T) {
 	}
 }
 
+// TestHang: what hangs is left to the whole program, which gives up some time.
+func TestHang(t *testing.T) {
+	w := newWorld(t)
+	args := []string{"wal", "push", "--cache-dir", w.cache, "pg_wal/" + segment}
+	records := filepath.Join(w.cache, "records")
+	w.must(os.Mkdir(w.cache, 0o700))
+	w.must(os.Mkdir(records, 0o700))
+	c := w.call(args...)
+	w.must(c.LeavePush(records, "/repository"))
+	record := filepath.Join(records, segment)
+	w.must(syscall.Mkfifo(record, 0o600))
+	ended := make(chan bool, 1)
+	go func() { ended <- serve(args, 10*time.Millisecond) }()
+	select {
+	case served := <-ended:
+		if served {
+			t.Error("answered")
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("it hangs")
+	}
+	f, err := os.OpenFile(record, os.O_RDWR, 0) // ends the wait
+	w.must(err)
+	w.must(f.Close())
+}
+
 // TestPush: a call is answered if there is a record of the very file, and its object, and by
 // whom others cannot write to; once.
 func TestPush(t *testing.T) {
