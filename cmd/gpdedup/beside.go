@@ -21,16 +21,10 @@ const besideName = "gpdedup-beside"
 // startBeside starts it: with none of our descriptors but stdin, so that the server's log has nothing to
 // do with it.
 func startBeside(command, other string, stdin *os.File, attributes *syscall.SysProcAttr) error {
-	args := slices.Clone(os.Args[1:])
-	at := slices.Index(args, "wal")
-	if at < 0 {
-		return errors.New("no wal in the command line")
+	args, err := otherCommand(os.Args[1:], command, other)
+	if err != nil {
+		return err
 	}
-	word := slices.Index(args[at:], command)
-	if word < 0 {
-		return errors.New("no " + command + " in the command line")
-	}
-	args[at+word] = other
 	plugin.KeepDescriptors()
 	child := exec.Command("/proc/self/exe", args...)
 	child.Args[0] = besideName
@@ -43,6 +37,22 @@ func startBeside(command, other string, stdin *os.File, attributes *syscall.SysP
 		return err
 	}
 	return child.Process.Release()
+}
+
+// otherCommand returns the command line with another command of wal. A cluster may be called as a
+// command is: where it is not clear which word is the command there is an error.
+func otherCommand(args []string, command, other string) ([]string, error) {
+	args = slices.Clone(args)
+	word := 1
+	if len(args) < 2 || args[0] != "wal" || args[1] != command {
+		at := max(slices.Index(args, "wal"), 0)
+		word = at + slices.Index(args[at:], command)
+		if word < at || slices.Contains(args[word+1:], command) {
+			return nil, errors.New("no " + command + " in the command line, or more than one")
+		}
+	}
+	args[word] = other
+	return args, nil
 }
 
 // answered returns the calls of the server that are answered early once a ticket is left for them
