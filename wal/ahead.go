@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // A server asks for one file at a time, and what takes long is packing it and waiting for
@@ -21,16 +20,18 @@ import (
 // one file to be pushed, and of which there is one for an archive.
 //
 // It never gets far ahead of the server, and soon ends when that asks for no more: files of
-// a server that was stopped may be about to be changed by somebody. Nor does it store anything before the
-// call that started it has stored its own file: a server that has got no right to the archive
-// any more, because another one goes on in its place, does not get past its first file.
+// a server that was stopped may be about to be changed by somebody. Nor does it begin before the
+// call that started it has stored its own file: a server that has no right to the archive
+// any more, because another one goes on in its place, does not get past its first file; and where
+// the way to the storage is narrow, the call would have to wait for longer than it may.
 const (
 	aheadLeast  = 2               // files that wait, below which a process is not worth while
 	aheadFiles  = 64              // that the server has not asked for yet
 	aheadBytes  = 1 << 30         // likewise
 	aheadMemory = 256 << 20       // of files that are under way at once, in bytes
 	aheadTime   = 5 * time.Second // after which none is begun, unless the server asked for one meanwhile
-	aheadAtOnce = 8
+	aheadAtOnce = 8               // at most: it begins with one, and takes another for each that was fast enough
+	aheadSlow   = 5 * time.Second // for which a push is too slow for that; twice as long is still within RequestLimit
 	aheadPoll   = 5 * time.Millisecond
 )
 
@@ -45,7 +46,7 @@ func (p *Pusher) PushAhead(ctx context.Context, path string, pipe io.Reader) err
 	}
 	s.records.openClaims()
 	defer s.records.claims.close()
-	if !s.records.claims.take(aheadClaim) { // there is one
+	if !s.records.claims.work() || !s.records.claims.take(aheadClaim) { // there is one
 		return nil
 	}
 	go func() { s.opened <- s.open(ctx) }()
@@ -55,13 +56,9 @@ func (p *Pusher) PushAhead(ctx context.Context, path string, pipe io.Reader) err
 	if p.Recorded != nil {
 		p.Recorded(s.records.dir)
 	}
-	go func() {
-		_, err := io.ReadFull(pipe, make([]byte, 1))
-		if err != nil {
-			cancel() // the file is not there
-		}
-		s.mayPut <- err
-	}()
+	if _, err := io.ReadFull(pipe, make([]byte, 1)); err != nil {
+		return nil //nolint:nilerr // the file is not there, as the call has said
+	}
 	s.ahead(ctx, true)
 	return nil
 }
@@ -69,11 +66,11 @@ func (p *Pusher) PushAhead(ctx context.Context, path string, pipe io.Reader) err
 // starting is what became of starting the process.
 type starting struct {
 	pipe   io.WriteCloser // nil: none was started
-	needed bool           // there is none, though files wait for it
+	needed bool           // there is none, and this one is to do its work
 }
 
 // startAhead starts the process if files wait.
-func (s *session) startAhead(ctx context.Context) (to starting) {
+func (s *session) startAhead(ctx context.Context) starting {
 	if s.records == nil || s.waitOpen(ctx) != nil {
 		return starting{}
 	}
@@ -83,10 +80,12 @@ func (s *session) startAhead(ctx context.Context) (to starting) {
 			waiting++
 		}
 	}
-	if waiting < aheadLeast || s.records.claims.taken(aheadClaim) {
+	switch {
+	case waiting < aheadLeast || s.records.claims.taken(aheadClaim):
 		return starting{}
-	}
-	if s.StartAhead == nil {
+	case !s.records.canBeMade(): // all would be done again
+		return starting{}
+	case s.StartAhead == nil || !s.records.claims.work(): // without claims, each call would start one
 		return starting{needed: true}
 	}
 	pipe, err := s.StartAhead()
@@ -136,11 +135,19 @@ func (r *records) wanted(name Name) bool {
 type pusherAhead struct {
 	*session
 	beside bool          // the server's calls, which go on meanwhile
-	mine   map[Name]bool // what was begun
+	mine   map[Name]bool // what was begun, by this process or one before
 	begun  []*aheadOne   // of that what the server is not known to have asked for, in the order in which it will
 	bytes  int64         // of those
-	moved  time.Time     // when it was last seen to have asked for one
+	moved  time.Time     // when it was last seen to have asked for one, or could not
 	failed atomic.Bool   // one of them did: no more are begun
+
+	running sync.WaitGroup
+	left    chan struct{} // there may be room for another one
+
+	mu            sync.Mutex // guards the following
+	atOnce        int        // how many may be under way
+	underWay      int
+	underWayBytes int64
 }
 
 // aheadOne is a file that is pushed ahead.
@@ -154,30 +161,29 @@ type aheadOne struct {
 // that is for the call to report that is made for the file, and files behind a hole are of no
 // use before it is closed.
 func (s *session) ahead(ctx context.Context, beside bool) {
-	a := &pusherAhead{session: s, beside: beside, mine: map[Name]bool{}, moved: time.Now()}
-	var g errgroup.Group
-	defer func() { _ = g.Wait() }()
+	a := &pusherAhead{session: s, beside: beside, mine: map[Name]bool{}, moved: time.Now(), left: make(chan struct{}, 1), atOnce: 1}
+	defer a.running.Wait()
 	ready := s.ready()
 	s.records.tidy(append(ready, s.name)) // once, before there are any that are just being made
 	for ; ; ready = s.ready() {
 		found := false
 		for _, name := range ready {
-			if a.mine[name] || s.records.known(name) || !s.records.wanted(name) {
+			if a.mine[name] || !s.records.wanted(name) {
 				continue
 			}
 			info, err := os.Stat(filepath.Join(s.records.wal, name.String()))
+			if err == nil && s.records.known(name) { // by a process before this one: it counts, too
+				a.add(name, info.Size()).done.Store(true)
+				continue
+			}
 			if err != nil || !a.mayBegin(ctx, info.Size()) {
 				return
 			}
-			if len(a.mine) == 0 {
-				g.SetLimit(max(1, min(aheadAtOnce, int(aheadMemory/max(info.Size(), 1)))))
-			}
 			a.mine[name], found = true, true
 			if s.records.claims.take(byteOf(name)) {
-				one := &aheadOne{name: name, size: info.Size()}
-				a.begun = append(a.begun, one)
-				a.bytes += one.size
-				g.Go(func() error { a.pushOne(ctx, one); return nil })
+				one := a.add(name, info.Size())
+				a.enter(one)
+				a.running.Go(func() { a.pushOne(ctx, one) })
 			}
 		}
 		if !found || !beside { // all is done; a call for what comes now begins anew
@@ -186,17 +192,26 @@ func (s *session) ahead(ctx context.Context, beside bool) {
 	}
 }
 
+// add notes that the server is going to ask for a file that is in the archive then.
+func (a *pusherAhead) add(name Name, size int64) *aheadOne {
+	one := &aheadOne{name: name, size: size}
+	a.mine[name] = true
+	a.begun = append(a.begun, one)
+	a.bytes += size
+	return one
+}
+
 // pushOne pushes a file that was claimed.
 func (a *pusherAhead) pushOne(ctx context.Context, one *aheadOne) {
 	defer a.records.claims.giveBack(byteOf(one.name))
+	defer a.leave(one, time.Now())
 	ctx, cancel := context.WithTimeout(ctx, claimPatience)
 	defer cancel()
 	what, err := a.push(ctx, Source{Name: one.name, Path: filepath.Join(a.records.wal, one.name.String()), Ahead: true})
-	if err != nil {
+	if err != nil || a.records.note(one.name, what) != nil { // without a record the call packs it once more
 		a.failed.Store(true)
 		return
 	}
-	a.records.note(one.name, what)
 	one.done.Store(true)
 }
 
@@ -209,15 +224,54 @@ func (a *pusherAhead) mayBegin(ctx context.Context, size int64) bool {
 			a.begun = a.begun[1:]
 			a.moved = time.Now()
 		}
+		if a.beside && len(a.begun) > 0 && !a.begun[0].done.Load() {
+			a.moved = time.Now() // its call waits for us
+		}
 		if a.failed.Load() || time.Since(a.moved) > aheadTime || ctx.Err() != nil {
 			return false
 		}
-		if len(a.begun) < aheadFiles && (a.bytes+size <= aheadBytes || len(a.begun) == 0) {
-			return true
-		}
-		if !a.beside {
+		far := len(a.begun) >= aheadFiles || a.bytes+size > aheadBytes && len(a.begun) > 0
+		if far && !a.beside {
 			return false
 		}
-		time.Sleep(aheadPoll)
+		if !far && a.room(size) {
+			return true
+		}
+		select {
+		case <-a.left:
+		case <-time.After(aheadPoll): // for the server
+		}
+	}
+}
+
+// room reports whether there is room for a file of size bytes beside those that are under way.
+func (a *pusherAhead) room(size int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.underWay == 0 || a.underWay < a.atOnce && a.underWayBytes+size <= aheadMemory
+}
+
+func (a *pusherAhead) enter(one *aheadOne) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.underWay++
+	a.underWayBytes += one.size
+}
+
+// leave notes that a push that began then has ended. Where many at once take too long, all of them
+// would run into the limits of time, and nothing at all be stored.
+func (a *pusherAhead) leave(one *aheadOne, began time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.underWay--
+	a.underWayBytes -= one.size
+	if time.Since(began) < aheadSlow {
+		a.atOnce = min(a.atOnce+1, aheadAtOnce)
+	} else {
+		a.atOnce = max(a.atOnce/2, 1)
+	}
+	select {
+	case a.left <- struct{}{}:
+	default:
 	}
 }

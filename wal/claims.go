@@ -28,8 +28,16 @@ func openClaims(path string) claims {
 	if err != nil {
 		return claims{}
 	}
-	return claims{f}
+	c := claims{f}
+	if _, err := c.lock(unix.F_OFD_SETLK, unix.F_RDLCK, aheadClaim+1); err != nil { // which all may have
+		c.close()
+		return claims{}
+	}
+	return c
 }
+
+// work reports whether there are claims.
+func (c claims) work() bool { return c.f != nil }
 
 // close ends all claims.
 func (c claims) close() {

@@ -47,7 +47,6 @@ type session struct {
 	control SystemID // of the data directory; 0 if there is no control file
 	begun   map[SystemID]bool
 	opened  chan error
-	mayPut  chan error // of what is pushed ahead: answered when the session's own file is there, or will not be
 }
 
 // Push puts the file into the archive, and returns when it is durable there. Where more files
@@ -87,7 +86,6 @@ func (p *Pusher) Push(ctx context.Context, path string) error {
 		_ = beside.pipe.Close()
 	}
 	if err == nil && beside.needed {
-		s.mayPut <- nil
 		s.ahead(ctx, false)
 	}
 	return err
@@ -104,7 +102,7 @@ func (p *Pusher) newSession(path string) (*session, error) {
 	}
 	return &session{
 		Pusher: p, path: path, name: name, records: p.openRecords(filepath.Dir(path)),
-		begun: make(map[SystemID]bool), opened: make(chan error, 1), mayPut: make(chan error, 1),
+		begun: make(map[SystemID]bool), opened: make(chan error, 1),
 	}, nil
 }
 
@@ -155,13 +153,10 @@ func (s *session) prepare(ctx context.Context) {
 }
 
 // waitOpen returns when the archive is open.
-func (s *session) waitOpen(ctx context.Context) error { return answer(ctx, s.opened) }
-
-// answer returns what is in the channel, and leaves it there for whoever asks next.
-func answer(ctx context.Context, from chan error) error {
+func (s *session) waitOpen(ctx context.Context) error {
 	select {
-	case err := <-from:
-		from <- err
+	case err := <-s.opened:
+		s.opened <- err // for whoever asks next
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -214,9 +209,6 @@ func (s *session) push(ctx context.Context, src Source) (*quick.Record, error) {
 		now, err := os.Stat(path)
 		if err != nil || quick.Identify(now) != quick.Identify(info) {
 			return nil, fmt.Errorf("%s: it changed meanwhile: %w", path, errors.Join(err, ErrAbsent))
-		}
-		if err := answer(ctx, s.mayPut); err != nil {
-			return nil, err
 		}
 	}
 	if err := s.waitOpen(ctx); err != nil {

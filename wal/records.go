@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gpdedup/gpdedup/digest"
@@ -55,13 +56,21 @@ func (r *records) confirmed(ctx context.Context, p *Pusher, path string, name Na
 }
 
 // note records that a file was pushed. It need not survive a crash.
-func (r *records) note(name Name, what *quick.Record) {
-	_ = what.Write(filepath.Join(r.dir, name.String())) // without one it is found to be there
+func (r *records) note(name Name, what *quick.Record) error {
+	return what.Write(filepath.Join(r.dir, name.String()))
 }
 
 // known reports whether there is a record of the name.
 func (r *records) known(name Name) bool {
 	_, err := os.Stat(filepath.Join(r.dir, name.String()))
+	return err == nil
+}
+
+// canBeMade reports whether records can be made: the disk may be full, or another user's.
+func (r *records) canBeMade() bool {
+	probe := filepath.Join(r.dir, "probe."+strconv.Itoa(os.Getpid()))
+	err := os.WriteFile(probe, []byte("records can be made\n"), 0o600)
+	_ = os.Remove(probe)
 	return err == nil
 }
 
