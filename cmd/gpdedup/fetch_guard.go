@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/early"
+	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/quit"
 	"github.com/gpdedup/gpdedup/plugin"
 	"github.com/gpdedup/gpdedup/wal"
 )
@@ -101,7 +102,6 @@ func guardFetch(args []string) int {
 	// the runtime writes goes where nobody reads it.
 	stderr := takeStderr()
 	debug.SetTraceback("crash")
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // then with a core file
 
 	incoming := make(chan os.Signal, 4)
 	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP} {
@@ -109,6 +109,8 @@ func guardFetch(args []string) int {
 			signal.Notify(incoming, sig)
 		}
 	}
+	quit.Restore()
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // no core file of a fatal error
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // nobody may read the log any more
 	if servedFromSpool(args, incoming) {
 		return 0

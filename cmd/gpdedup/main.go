@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/early"
+	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/quit"
 	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/screen"
 	"github.com/gpdedup/gpdedup/plugin"
 )
@@ -61,6 +62,7 @@ func main() {
 		}
 	}()
 	if len(os.Args) < 2 || os.Args[1] != "wal" { // which is none of the plugin's names
+		quit.Restore() // the plugin has a way of its own with signals
 		if handled, code := pluginCommand(os.Args[1:]); handled {
 			os.Exit(code)
 		}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gpdedup/gpdedup/cmd/gpdedup/internal/quit"
 	"github.com/gpdedup/gpdedup/plugin"
 )
 
@@ -49,6 +50,7 @@ func catchSignals(parent context.Context) *signals {
 			signal.Notify(incoming, sig)
 		}
 	}
+	quit.Restore()
 	go func() {
 		sig, _ := (<-incoming).(syscall.Signal)
 		s.mu.Lock()
