@@ -110,7 +110,7 @@ func guardFetch(args []string) int {
 		}
 	}
 	quit.Restore()
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // no core file of a fatal error
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)     // no core file of a fatal error
 	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // nobody may read the log any more
 	if servedFromSpool(args, incoming) {
 		return 0
