@@ -57,7 +57,7 @@ func (p *Pusher) PushAhead(ctx context.Context, path string, pipe io.Reader) err
 		p.Recorded(s.records.dir)
 	}
 	if _, err := io.ReadFull(pipe, make([]byte, 1)); err != nil {
-		return nil //nolint:nilerr // the file is not there, as the call has said
+		return nil // the file is not there, as the call has said
 	}
 	s.ahead(ctx, true)
 	return nil

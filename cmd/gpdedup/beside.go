@@ -55,8 +55,8 @@ func otherCommand(args []string, command, other string) ([]string, error) {
 	return args, nil
 }
 
-// answered returns the calls of the server that are answered early once a ticket is left for them
-// (package quick), and false if they must not be: somebody wants to have them counted.
+// answered returns the call of the server that this process works for, which is answered early once a ticket is left for
+// it (package quick), and false if it must not be: somebody wants to have calls counted.
 func answered(g *Globals, command string) (quick.Call, bool) {
 	args := slices.Clone(os.Args[1:])
 	if g.MetricsFile != "" || len(args) < 2 {

@@ -202,8 +202,8 @@ func (c *WalPrefetchCmd) Run(g *Globals, w *WalCmd) error {
 		return err
 	}
 	defer closer.Close()
-	if calls, ok := answered(g, quick.Fetch); ok {
-		_ = calls.LeaveFetch(spool.Dir(), string(d), uint64(system)) // else each call takes some milliseconds longer
+	if call, ok := answered(g, quick.Fetch); ok {
+		_ = call.LeaveFetch(spool.Dir(), string(d), uint64(system)) // else each call takes some milliseconds longer
 	}
 	// The server's directory must not be held on to.
 	if err := os.Chdir("/"); err != nil {

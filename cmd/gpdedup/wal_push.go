@@ -107,15 +107,19 @@ func (c *WalPushCmd) pusher(g *Globals, w *WalCmd) (*wal.Pusher, error) {
 	}
 	if !c.NoAhead {
 		p.Records = walCache(g, "pushed")
-		p.StartAhead = c.startAhead
+		p.StartAhead = func() (io.WriteCloser, error) { return c.startAhead(w.PGData) }
 	}
 	return p, nil
 }
 
 // startAhead starts the process that pushes ahead, and returns what it is told by. It is
 // in the group of the server's process that archives: what ends that at once, ends this.
-func (c *WalPushCmd) startAhead() (io.WriteCloser, error) {
-	if wal.DataDirOf(c.Path).FirstProcess() {
+func (c *WalPushCmd) startAhead(pgdata string) (io.WriteCloser, error) {
+	dir := wal.DataDirOf(c.Path)
+	if pgdata != "" {
+		dir = wal.DataDir(pgdata)
+	}
+	if dir.FirstProcess() {
 		return nil, errors.New("the server would take it for one of its own")
 	}
 	read, write, err := os.Pipe()
@@ -158,10 +162,15 @@ func (c *WalPushAheadCmd) leaveTicket(g *Globals, st storage.Storage, dir string
 	if !ok {
 		return
 	}
-	calls, answered := answered(g, quick.Push)
+	call, ok := answered(g, quick.Push)
+	if !ok {
+		return
+	}
 	path, local := directory.Path()
 	records, err := filepath.Abs(dir)
-	if answered && local && err == nil {
-		_ = calls.LeavePush(records, path) // else each call takes some milliseconds longer
+	if !local || err != nil {
+		call.Forget() // what was left when another file system was there
+		return
 	}
+	_ = call.LeavePush(records, path) // else each call takes some milliseconds longer
 }

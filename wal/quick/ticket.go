@@ -36,6 +36,9 @@ func (c *Call) leave(one, two string) error {
 	return replace(c.file(), func(temporary string) error { return os.WriteFile(temporary, []byte(text), 0o600) })
 }
 
+// Forget removes what was left.
+func (c *Call) Forget() { _ = os.Remove(c.file()) }
+
 // ticket returns the values of the ticket for the call, if there is one.
 func (c *Call) ticket() (one, two string, ok bool) {
 	if !Owned(c.dir) {
