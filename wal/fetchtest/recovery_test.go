@@ -128,7 +128,7 @@ func TestEndedBySignals(t *testing.T) {
 		{"guard killed", syscall.SIGKILL, true, `exit code 137|signal 9`},
 		{"worker terminated", syscall.SIGTERM, false, ""},
 		{"worker killed, as by the kernel when memory is short", syscall.SIGKILL, false, `exit code 204`},
-		{"worker's runtime fails", syscall.SIGABRT, false, `(?s)failed: it ended with status 2: SIGABRT: abort.*exit code 204`},
+		{"worker's runtime fails", syscall.SIGABRT, false, `(?s)failed: it (ended with status 2: SIGABRT: abort|was killed by signal 6).*exit code 204`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
