@@ -43,7 +43,7 @@ func (s *Spool) Ring() bool { return quick.Ring(s.dir) }
 
 // lock takes the lock of the process that fetches ahead, if nobody has it.
 func (s *Spool) lock() (*os.File, bool) {
-	f, err := os.OpenFile(s.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(s.path(quick.LockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, false
 	}
@@ -55,14 +55,4 @@ func (s *Spool) lock() (*os.File, bool) {
 	}
 	_ = f.Close()
 	return nil, false
-}
-
-// locked reports whether a process fetches ahead.
-func (s *Spool) locked() bool {
-	f, err := os.Open(s.path(lockFile))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

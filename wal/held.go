@@ -39,19 +39,6 @@ func (s *Spool) list() ([]held, error) {
 	return all, nil
 }
 
-func (s *Spool) find(name Name) (held, bool) {
-	all, err := s.list()
-	if err != nil {
-		return held{}, false
-	}
-	for _, h := range all {
-		if h.name == name {
-			return h, true
-		}
-	}
-	return held{}, false
-}
-
 // errSpoiled: what the spool holds is not what was put there.
 var errSpoiled = errors.New("the spooled file is damaged")
 
@@ -59,7 +46,7 @@ var errSpoiled = errors.New("the spooled file is damaged")
 // segment leaves the spool. One that is just being fetched is waited for. An error says
 // that dest cannot be written; that something is wrong with the spool is none.
 func (s *Spool) Take(ctx context.Context, name Name, dest string, durable bool) (taken bool, size int64, err error) {
-	h, found := s.await(ctx, name)
+	h, found := quick.Await(ctx.Done(), s.dir, name.String(), spoolPatience)
 	if !found {
 		return false, 0, nil
 	}
@@ -77,7 +64,7 @@ func (s *Spool) Take(ctx context.Context, name Name, dest string, durable bool) 
 		if durable {
 			err = errors.Join(f.Sync(), syncDir(filepath.Dir(dest)))
 		}
-		return err == nil, h.size(), err
+		return err == nil, h.Info.Size(), err
 	} else if !errors.Is(err, unix.EXDEV) {
 		return false, 0, nil // whatever it is, it is said when the fetched file is written
 	}
@@ -91,11 +78,11 @@ func (s *Spool) Take(ctx context.Context, name Name, dest string, durable bool) 
 		taken = true
 	}
 	_ = os.Remove(h.File)
-	return taken, h.size(), err
+	return taken, h.Info.Size(), err
 }
 
 // copyTo copies a segment and compares it with its hash.
-func copyTo(w io.Writer, f *os.File, h held) error {
+func copyTo(w io.Writer, f *os.File, h quick.Held) error {
 	hash := blake3.New()
 	buf := make([]byte, 256<<10)
 	for {
@@ -119,26 +106,6 @@ func copyTo(w io.Writer, f *os.File, h held) error {
 
 // How long a fetch waits for the process that fetches ahead, which has no deadline.
 const spoolPatience = 10 * time.Second
-
-// await returns the segment. While it is being fetched, it waits for that.
-func (s *Spool) await(ctx context.Context, name Name) (held, bool) {
-	for deadline := time.Now().Add(spoolPatience); ; {
-		// In this order: between the two it may become a whole one, not the reverse.
-		_, err := os.Lstat(s.path(name.String() + quick.PartSuffix))
-		coming := err == nil
-		if h, found := s.find(name); found {
-			return h, true
-		}
-		if !coming || !s.locked() || time.Now().After(deadline) {
-			return held{}, false
-		}
-		select {
-		case <-ctx.Done():
-			return held{}, false
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-}
 
 // add puts a segment into the spool, which write writes, and whose hash it returns. Then
 // it can be taken. It returns the file.

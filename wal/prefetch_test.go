@@ -107,7 +107,7 @@ func TestPrefetch(t *testing.T) {
 	})
 	// A second one finds the lock taken, and one that has nothing to do ends.
 	w.prefetching(s, d, 6<<20, func() {
-		w.await("the lock", s.locked)
+		w.await("the lock", func() bool { return quick.Locked(s.dir) })
 		p := &Prefetcher{Archive: w.a, System: testSystem, DataDir: d, Spool: s, Limit: 6 << 20}
 		w.must(p.Run(t.Context()))
 	})
@@ -303,6 +303,19 @@ func TestSpoolPlace(t *testing.T) {
 		}
 		seen[s.dir] = true
 	}
+}
+
+func (s *Spool) find(name Name) (held, bool) {
+	all, err := s.list()
+	if err != nil {
+		return held{}, false
+	}
+	for _, h := range all {
+		if h.name == name {
+			return h, true
+		}
+	}
+	return held{}, false
 }
 
 // TestSpoiled: what lies in the spool is handed over only as it was put there: it is

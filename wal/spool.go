@@ -33,7 +33,6 @@ type Spool struct{ dir string }
 
 const (
 	targetFile = "target"
-	lockFile   = "lock"
 )
 
 // OpenSpool opens the spool of the server at d below the directory root, and makes it

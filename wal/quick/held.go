@@ -70,6 +70,27 @@ func find(spool, segment string) (Held, bool) {
 	return Held{}, false
 }
 
+// Await returns the segment. While it is being fetched, it waits for that, but for no longer than patience, nor
+// when done is closed.
+func Await(done <-chan struct{}, spool, segment string, patience time.Duration) (Held, bool) {
+	for deadline := time.Now().Add(patience); ; {
+		// In this order: between the two it may become a whole one, not the reverse.
+		_, err := os.Lstat(path.Join(spool, segment+PartSuffix))
+		coming := err == nil
+		if h, found := find(spool, segment); found {
+			return h, true
+		}
+		if !coming || !Locked(spool) || time.Now().After(deadline) {
+			return Held{}, false
+		}
+		select {
+		case <-done:
+			return Held{}, false
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
 // freshFor is how long a segment is handed over as it was checked when it was put
 // into the spool, unless it was changed since. A server that got it directly may take as
 // long to read it.
@@ -110,7 +131,7 @@ func (c *Call) fetch(spool, server string) bool {
 	if info, err := os.Lstat(c.Path); err == nil && !info.Mode().IsRegular() || err != nil && !os.IsNotExist(err) {
 		return false
 	}
-	h, ok := find(spool, c.File)
+	h, ok := Await(nil, spool, c.File, patience/2)
 	if !ok || !h.Fresh() || os.Rename(h.File, c.Path) != nil {
 		return false
 	}

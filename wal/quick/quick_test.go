@@ -297,6 +297,50 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// TestAwait: a segment that is being fetched is waited for as long as somebody fetches it.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	spool := t.TempDir()
+	part := filepath.Join(spool, segment+PartSuffix)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := func(patience time.Duration, done <-chan struct{}) bool {
+		_, ok := Await(done, spool, segment, patience)
+		return ok
+	}
+	must(os.WriteFile(part, nil, 0o600))
+	if found(time.Hour, nil) {
+		t.Error("nobody fetches it")
+	}
+	lock, err := os.Create(filepath.Join(spool, LockFile))
+	must(err)
+	defer lock.Close()
+	must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	if found(10*time.Millisecond, nil) {
+		t.Error("it is not there")
+	}
+	done := make(chan struct{})
+	close(done)
+	if found(time.Hour, done) {
+		t.Error("nobody waits for it")
+	}
+	ended := make(chan bool)
+	go func() { ended <- found(time.Hour, nil) }()
+	must(os.Rename(part, filepath.Join(spool, HeldName(segment, "0123456789abcdef", time.Now()))))
+	if !<-ended {
+		t.Error("it is there")
+	}
+	must(os.RemoveAll(spool))
+	must(os.Mkdir(spool, 0o700))
+	if found(time.Hour, nil) {
+		t.Error("it is not even coming")
+	}
+}
+
 // TestServed: which way a server goes follows from what it asked for last.
 func TestServed(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ import (
 // What else is in a spool.
 const (
 	PartSuffix = ".part" // of what is not whole yet
+	LockFile   = "lock"  // held by the process that fetches ahead
 	BellFile   = "bell"  // a pipe that wakes the process that fetches ahead
 	LastFile   = "last"  // what the server asked for last: a symbolic link to nowhere
 )
@@ -96,4 +97,14 @@ func Ring(spool string) bool {
 	defer syscall.Close(fd)
 	_, err = syscall.Write(fd, []byte{'\n'})
 	return err == nil || errors.Is(err, syscall.EAGAIN) // it has been rung often enough
+}
+
+// Locked reports whether a process fetches ahead.
+func Locked(spool string) bool {
+	f, err := os.Open(path.Join(spool, LockFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
