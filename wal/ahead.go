@@ -71,17 +71,19 @@ type starting struct {
 
 // startAhead starts the process if files wait.
 func (s *session) startAhead(ctx context.Context) starting {
-	if s.records == nil || s.waitOpen(ctx) != nil {
+	if s.records == nil || s.waitOpen(ctx) != nil || s.records.claims.taken(aheadClaim) {
 		return starting{}
 	}
 	waiting := 0
 	for _, name := range s.ready() {
 		if !s.records.known(name) {
-			waiting++
+			if waiting++; waiting == aheadLeast { // there may be very many
+				break
+			}
 		}
 	}
 	switch {
-	case waiting < aheadLeast || s.records.claims.taken(aheadClaim):
+	case waiting < aheadLeast:
 		return starting{}
 	case !s.records.canBeMade(): // all would be done again
 		return starting{}

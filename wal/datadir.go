@@ -31,6 +31,16 @@ func DataDirOf(dest string) DataDir {
 	return ""
 }
 
+// DataDirFor returns the data directory pgdata, or if that is empty the one that the file lies in, as
+// DataDirOf does.
+func DataDirFor(file, pgdata string) (DataDir, error) {
+	if pgdata == "" {
+		return DataDirOf(file), nil
+	}
+	dir, err := filepath.Abs(pgdata)
+	return DataDir(dir), err
+}
+
 func (d DataDir) path(elem ...string) string {
 	return filepath.Join(append([]string{string(d)}, elem...)...)
 }

@@ -119,13 +119,8 @@ func (f *Fetch) prepare() error {
 	if err := checkDest(f.Dest); err != nil {
 		return err
 	}
-	f.dataDir = DataDirOf(f.Dest)
-	if f.PGData != "" {
-		dir, err := filepath.Abs(f.PGData)
-		if err != nil {
-			return err
-		}
-		f.dataDir = DataDir(dir)
+	if f.dataDir, err = DataDirFor(f.Dest, f.PGData); err != nil {
+		return err
 	}
 	f.standby = f.dataDir.Standby()
 	// A server syncs what it was given before it relies on it, and until then asks for

@@ -181,13 +181,9 @@ func (c *WalPrefetchCmd) Run(g *Globals, w *WalCmd) error {
 	if err != nil {
 		return err
 	}
-	d := wal.DataDirOf(c.Dest)
-	if w.PGData != "" {
-		dir, err := filepath.Abs(w.PGData)
-		if err != nil {
-			return err
-		}
-		d = wal.DataDir(dir)
+	d, err := wal.DataDirFor(c.Dest, w.PGData)
+	if err != nil {
+		return err
 	}
 	system, err := d.System()
 	if err != nil {

@@ -115,9 +115,9 @@ func (c *WalPushCmd) pusher(g *Globals, w *WalCmd) (*wal.Pusher, error) {
 // startAhead starts the process that pushes ahead, and returns what it is told by. It is
 // in the group of the server's process that archives: what ends that at once, ends this.
 func (c *WalPushCmd) startAhead(pgdata string) (io.WriteCloser, error) {
-	dir := wal.DataDirOf(c.Path)
-	if pgdata != "" {
-		dir = wal.DataDir(pgdata)
+	dir, err := wal.DataDirFor(c.Path, pgdata)
+	if err != nil {
+		return nil, err
 	}
 	if dir.FirstProcess() {
 		return nil, errors.New("the server would take it for one of its own")
