@@ -70,16 +70,11 @@ func TestPrefetchProcess(t *testing.T) {
 	}
 	w.await("three segments are there", full(1))
 
-	var pid int
-	for _, p := range processes() {
-		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
-		if bytes.Contains(line, []byte("\x00prefetch\x00")) && bytes.Contains(line, []byte(w.dir)) {
-			pid = p.pid
-		}
+	ahead := pgtest.Processes("\x00prefetch\x00", w.dir)
+	if len(ahead) != 1 {
+		t.Fatalf("%d processes fetch ahead", len(ahead))
 	}
-	if pid == 0 {
-		t.Fatal("no process fetches ahead")
-	}
+	pid := ahead[0].PID
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	if dir, err := os.Readlink(proc + "cwd"); err != nil || dir != "/" {
 		t.Errorf("its working directory is %s (%v)", dir, err)
@@ -206,15 +201,7 @@ func TestGuardWaits(t *testing.T) {
 	if code, text := w.ends(early); code != "0" || !strings.Contains(text, "init runtime ") || strings.Contains(text, "minio") {
 		t.Errorf("a call for a file that was fetched: ends with %s: %s", code, text)
 	}
-	worked := func(file string) bool {
-		for _, p := range processes() {
-			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
-			if p.name == "gpdedup-wal-fetch" && bytes.Contains(line, []byte(file)) && bytes.Contains(line, []byte(w.dir)) {
-				return true
-			}
-		}
-		return false
-	}
+	worked := func(file string) bool { return len(pgtest.Processes("gpdedup-wal-fetch\x00", file, w.dir)) > 0 }
 	// As if that one were on its way, and the storage took its time.
 	w.must(os.WriteFile(filepath.Join(spool, segments[8]+".part"), nil, 0o600))
 	w.must(os.Remove(filepath.Join(c.Data, dest)))

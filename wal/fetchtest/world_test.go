@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gpdedup/gpdedup/wal"
 	"github.com/gpdedup/gpdedup/wal/pgtest"
@@ -245,26 +244,20 @@ func (w *world) stops(c *pgtest.Cluster, pattern string) {
 	w.stays(c)
 }
 
-// process is one of ours at work for a server.
-type process struct {
-	pid  int
-	name string // first word of its command line
-}
-
 // fetching returns the processes of wal fetch for the server: the guard, and the child
 // that does the work.
 func (w *world) fetching(c *pgtest.Cluster) (guard, worker int) {
 	w.Helper()
 	c.Await(w, "a fetch is at work", func() bool {
 		guard, worker = 0, 0
-		for _, p := range processes() {
-			dir, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.pid))
+		for _, p := range pgtest.Processes() {
+			dir, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.PID))
 			switch {
 			case dir != c.Data:
-			case p.name == executable:
-				guard = p.pid
-			case p.name == "gpdedup-wal-fetch":
-				worker = p.pid
+			case p.Program == executable:
+				guard = p.PID
+			case p.Program == "gpdedup-wal-fetch":
+				worker = p.PID
 			}
 		}
 		return guard != 0 && worker != 0
@@ -272,30 +265,8 @@ func (w *world) fetching(c *pgtest.Cluster) (guard, worker int) {
 	return guard, worker
 }
 
-func processes() []process {
-	var all []process
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		line, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		if err != nil || len(line) == 0 {
-			continue
-		}
-		name, _, _ := strings.Cut(string(line), "\x00")
-		all = append(all, process{pid, name})
-	}
-	return all
-}
-
 // await is for what no server has to do with.
 func (w *world) await(what string, condition func() bool) {
 	w.Helper()
-	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.Fatalf("waited in vain: %s", what)
-		}
-	}
+	pgtest.Await(w, what, condition)
 }

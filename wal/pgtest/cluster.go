@@ -293,6 +293,14 @@ func (c *Cluster) Await(r Reporter, what string, condition func() bool, why ...f
 	}
 }
 
+// Await waits for what no server has to do with.
+func Await(r Reporter, what string, condition func() bool) {
+	r.Helper()
+	if err := await(what, func() (bool, error) { return condition(), nil }); err != nil {
+		r.Fatalf("%v", err)
+	}
+}
+
 func await(what string, condition func() (bool, error)) error {
 	for deadline := time.Now().Add(patience); ; {
 		ok, err := condition()

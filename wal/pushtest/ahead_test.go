@@ -1,15 +1,12 @@
 package pushtest
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gpdedup/gpdedup/wal/pgtest"
 )
@@ -55,17 +52,7 @@ func (w *world) records() int {
 }
 
 // beside returns the processes that push ahead.
-func (w *world) beside() (pids []int) {
-	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, p := range processes {
-		line, err := os.ReadFile(p)
-		if err == nil && bytes.Contains(line, []byte("\x00push-ahead\x00")) && bytes.Contains(line, []byte(w.dir)) {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
+func (w *world) beside() []pgtest.Process { return pgtest.Processes("\x00push-ahead\x00", w.dir) }
 
 // answeredEarly runs one of ours, which must succeed, and reports whether it did so before what takes
 // long was made ready.
@@ -73,15 +60,6 @@ func answeredEarly(cmd *exec.Cmd) bool {
 	cmd.Env = append(cmd.Env, "GODEBUG=inittrace=1")
 	code, _, said := ends(cmd)
 	return code == "0" && strings.Contains(said, "init runtime ") && !strings.Contains(said, "minio")
-}
-
-func (w *world) await(what string, condition func() bool) {
-	w.Helper()
-	for end := time.Now().Add(30 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.Fatalf("not in time: %s", what)
-		}
-	}
 }
 
 // TestPushAhead: a call returns when its own file is there, and one process goes on beside
@@ -94,22 +72,22 @@ func TestPushAhead(t *testing.T) {
 	c, files := w.backlog()
 	w.archive(c, files[0])
 	w.await("as much is pushed as may be", func() bool { return w.records() == most })
-	pids := w.beside()
-	if len(pids) != 1 {
-		t.Fatalf("processes: %v", pids)
+	ahead := w.beside()
+	if len(ahead) != 1 {
+		t.Fatalf("processes: %v", ahead)
 	}
 	if !answeredEarly(w.push(c, files[1])) {
 		t.Error("a call for a file that was pushed is not answered early")
 	}
 	w.archive(c, files[1])
 	w.await("the next one is pushed", func() bool { return w.records() == most })
-	w.must(syscall.Kill(pids[0], syscall.SIGKILL))
-	w.gone(pids[0])
+	w.must(syscall.Kill(ahead[0].PID, syscall.SIGKILL))
+	w.gone(ahead[0].PID)
 	for _, file := range files[2:10] { // of which there are records, so that no other is started
 		w.archive(c, file)
 	}
-	if pids := w.beside(); len(pids) > 0 || w.records() != most-8 {
-		t.Errorf("after it was killed: %v, %d records", pids, w.records())
+	if ahead := w.beside(); len(ahead) > 0 || w.records() != most-8 {
+		t.Errorf("after it was killed: %v, %d records", ahead, w.records())
 	}
 	for _, file := range files[10 : 2+most] {
 		w.archive(c, file)
@@ -156,13 +134,13 @@ func TestImmediateShutdownAhead(t *testing.T) {
 	once := "archive_command = '[ ! -e " + asked + " ] && touch " + asked + " && " + command[len("archive_command = '"):]
 	c.Configure(t, once)
 	c.Start(t)
-	var pids []int
+	var ahead []pgtest.Process
 	w.await("files are pushed ahead", func() bool {
-		pids = w.beside()
-		return len(pids) == 1 && w.records() > 8
+		ahead = w.beside()
+		return len(ahead) == 1 && w.records() > 8
 	})
 	c.Stop(t, "immediate")
-	w.gone(pids[0])
+	w.gone(ahead[0].PID)
 	c.Configure(t, command)
 	c.Start(t)
 	c.Archived(t, files[len(files)-1])
@@ -179,8 +157,8 @@ func TestFirstProcess(t *testing.T) {
 	w.must(os.WriteFile(pidFile, []byte("1\n"), 0o600))
 	w.must(host.Give(pidFile))
 	w.archive(c, files[0])
-	if pids, n := w.beside(), w.records(); len(pids) > 0 || n != 64 {
-		t.Errorf("%v beside it, %d files pushed ahead", pids, n)
+	if ahead, n := w.beside(), w.records(); len(ahead) > 0 || n != 64 {
+		t.Errorf("%v beside it, %d files pushed ahead", ahead, n)
 	}
 	w.must(os.Remove(pidFile))
 	w.whole()

@@ -2,10 +2,10 @@ package pushtest
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -205,15 +205,12 @@ func (w *world) hang() string {
 func (w *world) pushing(c *pgtest.Cluster, file string) (pid int) {
 	w.Helper()
 	c.Await(w, "a push of "+file, func() bool {
-		processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-		for _, p := range processes {
-			line, err := os.ReadFile(p)
-			if err == nil && bytes.HasPrefix(line, []byte(executable+"\x00")) && bytes.Contains(line, []byte(w.dir)) && bytes.Contains(line, []byte(file)) {
-				pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(p)))
-				return true
+		for _, p := range pgtest.Processes(executable+"\x00", w.dir, file) {
+			if p.Program == executable {
+				pid = p.PID
 			}
 		}
-		return false
+		return pid != 0
 	})
 	return pid
 }
@@ -221,11 +218,7 @@ func (w *world) pushing(c *pgtest.Cluster, file string) (pid int) {
 // gone waits until the process is no more.
 func (w *world) gone(pid int) {
 	w.Helper()
-	for end := time.Now().Add(30 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.Fatalf("process %d is still there", pid)
-		}
-	}
+	w.await(fmt.Sprintf("process %d is gone", pid), func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
 // TestSignals: a push ends by the signal that it gets, without a word.

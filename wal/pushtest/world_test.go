@@ -167,3 +167,9 @@ func (w *world) whole() {
 	w.Helper()
 	w.succeeds("wal", "verify", "--cluster", "main", "--data")
 }
+
+// await is for what no server has to do with.
+func (w *world) await(what string, condition func() bool) {
+	w.Helper()
+	pgtest.Await(w, what, condition)
+}
